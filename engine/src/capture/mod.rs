@@ -1,0 +1,120 @@
+//! Captures as files: recognised by magic, cut into chunks, walked record by
+//! record. Knows pcap and pcapng, gzip and zstd, regular files and streams;
+//! knows nothing of what the packets carry.
+//!
+//! A chunk is walked by one thread; many chunks of a [`Batch`] are walked at
+//! once. In a memory-mapped pcap only the first chunk's start is known: the
+//! others look for their first record ([`Start::Search`]), and whoever drives
+//! the walk accepts a chunk only if the one before it ended exactly where this
+//! one began, else walks it again from the true place. So the result always
+//! equals a serial walk, whatever the chunk size.
+
+use crate::time::CaptureTime;
+
+/// A link type of the registry at tcpdump.org (LINKTYPE_…), without FCS bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkType(pub u16);
+
+/// One captured packet, borrowed from its chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// When it was captured.
+    pub ts: CaptureTime,
+    /// How the bytes are to be read.
+    pub link: LinkType,
+    /// pcapng interface, numbered over all sections of the file; 0 in pcap.
+    pub interface: u32,
+    /// Number in its chunk, from 0.
+    pub index: u32,
+    /// Byte offset of the record (or block) in the (decompressed) file.
+    pub record_offset: u64,
+    /// Byte offset of `data` in the (decompressed) file.
+    pub data_offset: u64,
+    /// Length on the wire; at least `data.len()`.
+    pub wire_len: u32,
+    /// The captured bytes, from the link-layer header on, frame check
+    /// sequence removed where the capture declares one.
+    pub data: &'a [u8],
+}
+
+/// One row of the `captures` table.
+#[derive(Clone, Debug, Default)]
+pub struct CaptureSummary {
+    /// As given on the command line.
+    pub path: String,
+    /// Last part of `path`; `-` for standard input.
+    pub file_name: String,
+    /// Size as stored.
+    pub size_bytes: u64,
+    /// Size after decompression; equal to `size_bytes` when not compressed.
+    pub size_uncompressed_bytes: u64,
+    /// SHA-256 of the file as stored; `None` with `--no-hash`.
+    pub sha256: Option<[u8; 32]>,
+    /// `pcap`, `pcapng`, with `+gz` or `+zst`.
+    pub format: String,
+    /// Link types, ascending.
+    pub link_types: Vec<u16>,
+    /// Largest snapshot length; `None` where the file does not say.
+    pub snaplen: Option<u32>,
+    /// `us`, `ns`, or the finest of several.
+    pub ts_precision: String,
+    /// Packets read.
+    pub packets: u64,
+    /// Of these: cut by the snapshot length.
+    pub packets_truncated: u64,
+    /// Of these: headers cut or inconsistent.
+    pub packets_malformed: u64,
+    /// Of these: a link type or protocol that is not decoded.
+    pub packets_unsupported: u64,
+    /// Captured bytes.
+    pub bytes_captured: u64,
+    /// Bytes on the wire.
+    pub bytes_wire: u64,
+    /// Bytes of the file that are no record and were skipped.
+    pub bytes_skipped: u64,
+    /// Earliest packet.
+    pub ts_first: Option<CaptureTime>,
+    /// Latest packet.
+    pub ts_last: Option<CaptureTime>,
+    /// Packets older than the one before.
+    pub time_backward_steps: u64,
+    /// pcapng sections.
+    pub sections: u32,
+    /// Interfaces, in the file's order.
+    pub interfaces: Vec<InterfaceSummary>,
+    /// Decryption Secrets Blocks.
+    pub dsb_secrets: u32,
+    /// Comments.
+    pub comments: u32,
+    /// Section header: application.
+    pub capture_app: Option<String>,
+    /// Section header: operating system.
+    pub capture_os: Option<String>,
+    /// Section header: hardware.
+    pub capture_hw: Option<String>,
+    /// Checked checksums that were wrong, of all checked; `None` when none was checked.
+    pub checksum_bad_ratio: Option<f64>,
+    /// Place in the order of the set.
+    pub order_in_set: u32,
+    /// Why the file, or its rest, could not be read.
+    pub error: Option<String>,
+}
+
+/// One interface of a pcapng file (or the one of a pcap).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceSummary {
+    /// if_name.
+    pub name: Option<String>,
+    /// if_description.
+    pub description: Option<String>,
+    /// Link type.
+    pub link_type: u16,
+    /// Snapshot length, 0 for unlimited.
+    pub snaplen: u32,
+    /// Ticks per second as a power: `10^-6` and the like.
+    pub ts_resolution: String,
+    /// Seconds added to every time stamp.
+    pub ts_offset: i64,
+    /// Packets.
+    pub packets: u64,
+}

@@ -1,0 +1,135 @@
+//! From a captured packet to transport segments: link layers, tags, tunnels,
+//! IP, fragments, transport headers. Reads headers only, never payload.
+//!
+//! One packet gives none, one or several [`Segment`]s (a UDP tunnel is a flow
+//! of its own, and so is what it carries). What cannot be decoded is counted
+//! by reason, never silently dropped.
+
+/// A transport segment: fixed size, owned, without its payload.
+///
+/// IPv4 addresses stand as IPv4-mapped IPv6 (`::ffff:a.b.c.d`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Sender.
+    pub src: [u8; 16],
+    /// Receiver.
+    pub dst: [u8; 16],
+    /// Packet time, nanoseconds since the epoch.
+    pub ts_ns: i64,
+    /// Byte offset of the packet's record in the (decompressed) file.
+    pub record_offset: u64,
+    /// Where the payload begins: a byte offset in the (decompressed) file, or
+    /// in the batch's arena of reassembled datagrams when
+    /// [`Segment::DEFRAGMENTED`] is set.
+    pub payload_offset: u64,
+    /// Payload bytes that are in the capture.
+    pub payload_len: u32,
+    /// Payload bytes that were on the wire; more than `payload_len` when the
+    /// capture cut the packet.
+    pub payload_wire_len: u32,
+    /// IP header and payload on the wire (all fragments of a datagram).
+    pub ip_len: u32,
+    /// Number of the packet in its chunk, from 0.
+    pub index: u32,
+    /// TCP sequence number; SCTP verification tag; 0 else.
+    pub seq: u32,
+    /// TCP acknowledgement number; 0 else.
+    pub ack: u32,
+    /// Identifier of the overlay network (VXLAN or GENEVE VNI plus one) that
+    /// keeps equal private addresses apart; 0 outside of one.
+    pub scope: u32,
+    /// Source port; for ICMP the type of the message.
+    pub src_port: u16,
+    /// Destination port; for ICMP the code.
+    pub dst_port: u16,
+    /// TCP window, unscaled.
+    pub window: u16,
+    /// Packets that make up this datagram: 1, or the number of its fragments.
+    pub packets: u16,
+    /// IP protocol number of the transport (6 TCP, 17 UDP, 1 ICMP, 58 ICMPv6, 132 SCTP, …).
+    pub protocol: u8,
+    /// 4 or 6.
+    pub ip_version: u8,
+    /// TCP flags as on the wire (CWR ECE URG ACK PSH RST SYN FIN).
+    pub tcp_flags: u8,
+    /// The `Segment::*` bits.
+    pub bits: u8,
+}
+
+impl Segment {
+    /// The payload lies in the batch's arena, put together from fragments.
+    pub const DEFRAGMENTED: u8 = 1;
+    /// A checksum that was checked is wrong.
+    pub const CHECKSUM_BAD: u8 = 1 << 1;
+    /// Carried inside at least one tunnel.
+    pub const TUNNELED: u8 = 1 << 2;
+    /// Carries a tunnel whose content is decoded as further segments.
+    pub const CARRIES_TUNNEL: u8 = 1 << 3;
+    /// ICMP quotes another packet's header; no flow of its own is started by the quote.
+    pub const QUOTED: u8 = 1 << 4;
+
+    /// FIN.
+    pub const FIN: u8 = 0x01;
+    /// SYN.
+    pub const SYN: u8 = 0x02;
+    /// RST.
+    pub const RST: u8 = 0x04;
+    /// ACK.
+    pub const ACK: u8 = 0x10;
+}
+
+/// A layer of encapsulation around a flow, outermost first in lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// `gre`, `vxlan`, `geneve`, `gtpu`, `ipip`, `6in4`, `teredo`, `erspan`, `mpls`, `pppoe`, ….
+    pub kind: &'static str,
+    /// Outer sender, where the layer has addresses.
+    pub src: Option<std::net::IpAddr>,
+    /// Outer receiver.
+    pub dst: Option<std::net::IpAddr>,
+    /// VNI, GRE key, TEID, MPLS label, PPPoE session, ….
+    pub id: Option<u32>,
+}
+
+/// What lies below IP; read again from a flow's first packet when the flow is
+/// created, so that the packet walk need not carry it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkContext {
+    /// Source MAC of the outermost frame.
+    pub src_mac: Option<[u8; 6]>,
+    /// Destination MAC of the outermost frame.
+    pub dst_mac: Option<[u8; 6]>,
+    /// VLAN ids, outermost first.
+    pub vlan_ids: Vec<u16>,
+    /// Tunnels, outermost first.
+    pub tunnels: Vec<Tunnel>,
+}
+
+/// The shards that flows are spread over: a fixed number, so that results do
+/// not depend on the machine.
+pub const SHARDS: usize = 64;
+
+/// The shard of a flow: symmetric in the two ends, the same on every machine.
+pub fn shard_of(segment: &Segment) -> usize {
+    let end = |addr: &[u8; 16], port: u16| {
+        let (high, low) = addr.split_at(8);
+        let word = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .fold(0_u64, |acc, &byte| acc << 8 | u64::from(byte))
+        };
+        (word(high).rotate_left(29) ^ word(low) ^ u64::from(port) << 48)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    };
+    // ICMP's type and code are no ports and differ between the directions.
+    let ports = matches!(segment.protocol, 6 | 17 | 132 | 33 | 136);
+    let (src_port, dst_port) = if ports {
+        (segment.src_port, segment.dst_port)
+    } else {
+        (0, 0)
+    };
+    let both = end(&segment.src, src_port).wrapping_add(end(&segment.dst, dst_port));
+    let mixed = (both ^ u64::from(segment.protocol) ^ u64::from(segment.scope) << 8)
+        .wrapping_mul(0xff51_afd7_ed55_8ccd);
+    (mixed >> 58) as usize
+}

@@ -1,0 +1,116 @@
+//! What flows say: recognised by content, parsed, measured. Gives owned facts
+//! and no opinions; a secret seen in passing leaves only as class and length.
+//!
+//! [`session::Session`] holds the parser of one flow. It is fed stream bytes in order,
+//! gaps, and the end; what it says about the next bytes ([`Want`]) keeps the
+//! reassembler from touching payload that nobody reads.
+
+use crate::anomaly::AnomalyLog;
+use crate::evidence::PacketRef;
+use crate::policy::Limits;
+use crate::time::CaptureTime;
+
+pub mod x509;
+pub mod tls;
+pub mod plain;
+pub mod session;
+
+/// Which end of the flow sent something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// From the originator to the responder.
+    Orig,
+    /// From the responder to the originator.
+    Resp,
+}
+
+impl Direction {
+    /// The other end.
+    pub const fn flip(self) -> Self {
+        match self {
+            Self::Orig => Self::Resp,
+            Self::Resp => Self::Orig,
+        }
+    }
+
+    /// 0 for the originator, 1 for the responder: an index into pairs.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What a parser wants of the bytes that follow in one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Deliver them.
+    Bytes,
+    /// The next so many bytes of this direction's stream say nothing; count
+    /// them without touching them, then deliver again.
+    Skip(u64),
+    /// Nothing more of this direction.
+    Nothing,
+}
+
+/// Whether bytes are a protocol's beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// They are.
+    Yes,
+    /// They are not.
+    No,
+    /// More bytes are needed to tell.
+    NeedMore,
+}
+
+/// What a parser is told along with the bytes.
+pub struct Cx<'a> {
+    /// Time of the packet that completed these bytes.
+    pub ts: CaptureTime,
+    /// That packet.
+    pub packet: PacketRef,
+    /// Oddities of this flow.
+    pub anomalies: &'a mut AnomalyLog,
+    /// The policy's limits.
+    pub limits: &'a Limits,
+    /// Certificates already seen by this shard.
+    pub certificates: &'a mut x509::CertificateCache,
+    /// Ports `(originator, responder)`: a hint, never a proof.
+    pub ports: (u16, u16),
+}
+
+/// How a service was recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Confidence {
+    /// By its content.
+    Content,
+    /// By its port alone.
+    Port,
+}
+
+impl Confidence {
+    /// The name that tables use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Content => "dpi",
+            Self::Port => "port",
+        }
+    }
+}
+
+/// Everything that a flow's content said, once the flow has ended.
+#[derive(Debug, Default)]
+pub struct SessionFacts {
+    /// Zeek-like service names, outermost first, joined by `,` when several
+    /// (`smtp,ssl` after STARTTLS).
+    pub service: Option<std::borrow::Cow<'static, str>>,
+    /// How it was recognised.
+    pub confidence: Option<Confidence>,
+    /// TLS handshakes in the order in which they began.
+    pub tls: Vec<tls::TlsHandshake>,
+    /// What was said outside TLS.
+    pub plaintext: Option<Box<plain::PlaintextFacts>>,
+    /// Payload bytes that were seen to be encrypted, `[orig, resp]`.
+    pub bytes_encrypted: [u64; 2],
+    /// Payload bytes that were seen to be readable, `[orig, resp]`.
+    pub bytes_plaintext: [u64; 2],
+}

@@ -1,0 +1,89 @@
+//! Protocols outside TLS: recognised by content, read just far enough to say
+//! what they are, whether they carried a credential, and whether they went on
+//! to TLS (STARTTLS and its equivalents).
+
+use crate::evidence::PacketRef;
+use crate::time::CaptureTime;
+
+/// A credential seen in the clear: its class and length, never its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CredentialSeen {
+    /// `http_basic`, `http_bearer`, `cookie`, `ftp_password`, `smtp_auth_plain`, ….
+    pub class: &'static str,
+    /// Length of the secret in bytes.
+    pub len: u32,
+    /// When.
+    pub ts: CaptureTime,
+    /// Where.
+    pub packet: PacketRef,
+}
+
+/// How far an upgrade to TLS came on one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StartTls {
+    /// The server offered it (or the protocol always can) and the client did not ask.
+    OfferedNotTaken,
+    /// The client asked, and the server refused.
+    Refused,
+    /// The server's list of capabilities was seen without it.
+    NotOffered,
+    /// The client asked without an offer being seen, or an offer looks mangled
+    /// on the way (`250-XXXXXXXA`).
+    Stripped,
+    /// TLS followed.
+    Taken,
+}
+
+/// One plaintext HTTP request and its answer, as far as NS-01 needs them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpExchange {
+    /// When the request began.
+    pub ts: CaptureTime,
+    /// Its packet.
+    pub packet: PacketRef,
+    /// Method.
+    pub method: String,
+    /// Host header, lower case, port removed; or of an absolute URI.
+    pub host: Option<String>,
+    /// Path without query.
+    pub path: String,
+    /// Status code of the answer, when seen.
+    pub status: Option<u16>,
+    /// For a redirect: scheme and host (lower case) of Location; path and query are dropped.
+    pub location: Option<RedirectTarget>,
+}
+
+/// Where a redirect points.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RedirectTarget {
+    /// `http`, `https`, or empty for a relative reference.
+    pub scheme: String,
+    /// Host, lower case, port removed; empty for a relative reference.
+    pub host: String,
+}
+
+/// What a flow said outside TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlaintextFacts {
+    /// `http`, `ftp`, `telnet`, `smtp`, `imap`, `pop3`, `ldap`, `xmpp`,
+    /// `postgresql`, `mysql`, `mqtt`, `redis`, `amqp`, `sip`, `irc`, `syslog`, ….
+    /// Infrastructure (`dns`, `dhcp`, `ntp`, …) is named with
+    /// `infrastructure` set, and is not judged as plaintext.
+    pub protocol: &'static str,
+    /// DNS, DHCP, NTP and the like: counted apart.
+    pub infrastructure: bool,
+    /// Encrypted by its own means (SSH, QUIC, DTLS, WireGuard, IKE, …): not plaintext.
+    pub encrypted: bool,
+    /// The packet that settled what it is.
+    pub recognised: PacketRef,
+    /// Credentials seen, at most 32.
+    pub credentials: Vec<CredentialSeen>,
+    /// Upgrade to TLS, for protocols that have one.
+    pub starttls: Option<StartTls>,
+    /// HTTP exchanges, at most 256; `http_exchanges` counts all.
+    pub http: Vec<HttpExchange>,
+    /// HTTP requests seen.
+    pub http_exchanges: u64,
+    /// DNS messages seen.
+    pub dns_messages: u64,
+}

@@ -1,0 +1,1 @@
+//! The conductor: from files to a sealed run folder.

@@ -1,0 +1,1 @@
+//! Manifest, HMAC, key ids, verification, re-sealing.

@@ -1,0 +1,1 @@
+//! Rows to Parquet. Each table states name, columns and row once.
