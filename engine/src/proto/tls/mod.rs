@@ -7,6 +7,19 @@ use crate::evidence::PacketRef;
 use crate::time::CaptureTime;
 use std::sync::Arc;
 
+mod names;
+mod suite_table;
+mod suites;
+
+pub use names::{
+    alert_name, extension_name, group_bits, group_name, is_pq_hybrid, sigalg_name, version_name,
+    version_rank,
+};
+pub use suites::{
+    Auth, Cipher, Kx, Mac, Mode, SuiteInfo, all_suites, is_grease, sslv2_cipher_name, suite,
+    suite_name,
+};
+
 /// A protocol version as on the wire: 0x0002 (SSL 2), 0x0300 … 0x0304,
 /// DTLS 0xfeff, 0xfefd, 0xfefc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
