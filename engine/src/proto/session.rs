@@ -20,6 +20,9 @@ impl Session {
         Want::Nothing
     }
 
+    /// `len` bytes of a direction passed that were not wanted.
+    pub fn skipped(&mut self, _direction: Direction, _len: u64) {}
+
     /// One datagram. What it returns holds for the datagrams that follow in
     /// the same direction; `Skip` counts as `Bytes`.
     pub fn datagram(&mut self, _cx: &mut Cx<'_>, _direction: Direction, _bytes: &[u8]) -> Want {

@@ -1,0 +1,1025 @@
+//! One shard of the flow table: takes the segments of its flows in capture
+//! order, and gives finished flows.
+//!
+//! A shard shares nothing with the others and depends on nothing but its own
+//! segments, so that results are the same for any number of threads and any
+//! cutting of the input into batches.
+
+use super::community_id;
+use super::history::{History, Letter};
+use super::key::{self, Endpoint, FlowKey};
+use super::ports;
+use super::reassembly::{Arrival, Budget, Event, Stream};
+use super::record::{ConnState, Counters, EndReason, FlowRecord};
+use super::tcp::{End, Ends};
+use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
+use crate::decode::{LinkContext, SHARDS, Segment};
+use crate::evidence::PacketRef;
+use crate::policy::Limits;
+use crate::proto::x509::CertificateCache;
+use crate::proto::{Cx, Direction, Want};
+use crate::time::{CaptureTime, NANOS_PER_SECOND};
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// Reads what one flow carries. Implemented by the protocol session; tests
+/// read streams through it too.
+pub trait Content: Default {
+    /// What it knows when the flow has ended.
+    type Facts: Default;
+    /// The next bytes of a TCP stream, in order.
+    fn data(&mut self, cx: &mut Cx<'_>, direction: Direction, bytes: &[u8]) -> Want;
+    /// `len` bytes of a TCP stream are not in the capture.
+    fn gap(&mut self, cx: &mut Cx<'_>, direction: Direction, len: u64) -> Want;
+    /// `len` bytes passed that were not wanted.
+    fn skipped(&mut self, direction: Direction, len: u64);
+    /// One datagram.
+    fn datagram(&mut self, cx: &mut Cx<'_>, direction: Direction, bytes: &[u8]) -> Want;
+    /// Heap bytes held, roughly.
+    fn heap_bytes(&self) -> usize;
+    /// The flow has ended.
+    fn end(self, cx: &mut Cx<'_>) -> Self::Facts;
+}
+
+/// Where a segment stands in the whole input.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its packet.
+    pub packet: PacketRef,
+    /// Number of the packet over all files, from 0.
+    pub global: u64,
+}
+
+/// A flow that has ended.
+#[derive(Debug)]
+pub struct Ended<F> {
+    /// Rows are written in this order: by the packet that ended the flow, then
+    /// by the flow's first packet and its place within that packet.
+    pub order: (u64, u64, u32),
+    /// The row, without what content and policy add to it.
+    pub record: FlowRecord,
+    /// What its content said.
+    pub facts: F,
+    /// What was odd about it.
+    pub anomalies: Vec<Anomaly>,
+}
+
+/// Idle flows wait in one queue per class; each class has its own time-out,
+/// and budgets evict from the first class to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// A TCP attempt without an answer.
+    Attempt,
+    /// A TCP connection that is over.
+    Closing,
+    Icmp,
+    Datagram,
+    Established,
+}
+
+const CLASSES: usize = 5;
+
+/// A flow's place in the queue of its class. Stale when the flow has moved on.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    slot: u32,
+    generation: u32,
+    since_ns: i64,
+}
+
+#[derive(Debug)]
+struct Flow<C> {
+    key: FlowKey,
+    hash: u64,
+    generation: u32,
+    class: Class,
+    ip_version: u8,
+    one_way: bool,
+    orig_is_low: bool,
+    flipped: bool,
+    /// The content failed or is not read any further.
+    content_over: bool,
+    /// Segments of one packet that start flows, from 0.
+    nth_of_packet: u32,
+    id_repeat: u32,
+    first: Place,
+    first_ts_ns: i64,
+    last_ts_ns: i64,
+    ends: Ends,
+    history: History,
+    half: [Half; 2],
+    content: Option<Box<C>>,
+    heap_bytes: usize,
+    retransmitted: u32,
+    duplicated: u32,
+    out_of_order: u32,
+    conflicts: u32,
+    syn_ts_ns: Option<i64>,
+    rtt_ns: Option<i64>,
+    /// A SYN inside a live connection: a new one if it is answered.
+    pending_syn: Option<u32>,
+    files: Vec<u32>,
+    anomalies: AnomalyLog,
+    link: LinkContext,
+}
+
+#[derive(Debug, Default)]
+struct Half {
+    counters: Counters,
+    stream: Stream,
+    want: Option<Want>,
+    last: LastSegment,
+}
+
+/// To tell a packet captured twice from one sent twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct LastSegment {
+    seq: u32,
+    ack: u32,
+    len: u32,
+    window: u16,
+    flags: u8,
+    ts_ns: i64,
+}
+
+/// No sender repeats a segment within this time: the smallest retransmission
+/// time-out in use is 200 times as long (RFC 6298 §2.4 asks for a second).
+const DUPLICATE_NS: i64 = 1_000_000;
+
+/// One shard of the flow table.
+#[derive(Debug)]
+pub struct Shard<C: Content> {
+    hasher: RandomState,
+    table: HashTable<u32>,
+    flows: Vec<Option<Flow<C>>>,
+    free: Vec<u32>,
+    generation: u32,
+    queues: [VecDeque<Waiting>; CLASSES],
+    timeouts_ns: [i64; CLASSES],
+    max_flows: usize,
+    max_heap_bytes: usize,
+    heap_bytes: usize,
+    previous_ts_ns: i64,
+    last_global: u64,
+    nth_of_packet: u32,
+    certificates: CertificateCache,
+    /// Finished flows, for the conductor to take.
+    pub ended: Vec<Ended<C::Facts>>,
+}
+
+impl<C: Content> Shard<C> {
+    /// A shard with its part of the limits.
+    pub fn new(limits: &Limits) -> Self {
+        let part = |all: usize| (all / SHARDS).max(1);
+        let seconds = |seconds: i64| seconds.saturating_mul(NANOS_PER_SECOND);
+        Self {
+            hasher: RandomState::default(),
+            table: HashTable::new(),
+            flows: Vec::new(),
+            free: Vec::new(),
+            generation: 0,
+            queues: Default::default(),
+            timeouts_ns: [
+                seconds(limits.tcp_attempt_seconds),
+                seconds(limits.tcp_close_seconds),
+                seconds(limits.icmp_idle_seconds),
+                seconds(limits.udp_idle_seconds),
+                seconds(limits.tcp_idle_seconds),
+            ],
+            max_flows: part(limits.max_flows),
+            max_heap_bytes: part(
+                limits
+                    .reassembly_total_bytes
+                    .saturating_add(limits.parser_total_bytes),
+            ),
+            heap_bytes: 0,
+            previous_ts_ns: i64::MIN,
+            last_global: 0,
+            nth_of_packet: 0,
+            certificates: CertificateCache::default(),
+            ended: Vec::new(),
+        }
+    }
+
+    /// Open flows.
+    pub fn open(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The next segment. `link` reads the packet's lower layers again, for the
+    /// row of a flow that begins with it.
+    pub fn segment(
+        &mut self,
+        limits: &Limits,
+        segment: &Segment,
+        place: Place,
+        payload: &[u8],
+        link: impl FnOnce() -> LinkContext,
+    ) {
+        if place.global == self.last_global {
+            self.nth_of_packet += 1;
+        } else {
+            self.last_global = place.global;
+            self.nth_of_packet = 0;
+        }
+        self.expire(limits, segment.ts_ns, place);
+
+        let (src, dst, one_way) = key::ends_of(segment);
+        let (key, src_is_low) = key::key_of(segment, src, dst);
+        let hash = self.hasher.hash_one(key);
+        let mut slot = self.find(hash, &key);
+        let mut repeat = 0;
+        if let Some(found) = slot
+            && let Some(reason) = self.must_end(found, segment, src_is_low)
+        {
+            repeat = self.end_replaced(limits, found, reason, segment, place);
+            slot = None;
+        }
+        let slot = match slot {
+            Some(slot) => slot,
+            None => {
+                self.make_room(limits, place);
+                let flow = self.new_flow(
+                    key,
+                    hash,
+                    one_way,
+                    src_is_low,
+                    segment,
+                    place,
+                    repeat,
+                    link(),
+                );
+                self.insert(flow)
+            }
+        };
+        self.update(limits, slot, segment, src_is_low, place, payload);
+        self.keep_heap_budget(limits, place);
+    }
+
+    /// The input has ended: every open flow ends, in the order of their beginnings.
+    pub fn finish(&mut self, limits: &Limits) {
+        let at = Place {
+            packet: PacketRef::default(),
+            global: u64::MAX,
+        };
+        let mut open: Vec<(u64, u32, u32)> = (0_u32..)
+            .zip(&self.flows)
+            .filter_map(|(slot, flow)| {
+                flow.as_ref()
+                    .map(|flow| (flow.first.global, flow.nth_of_packet, slot))
+            })
+            .collect();
+        open.sort_unstable();
+        for (_, _, slot) in open {
+            self.end(limits, slot, EndReason::Eof, at);
+        }
+    }
+
+    fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
+        let same = |&slot: &u32| self.flow(slot).is_some_and(|flow| flow.key == *key);
+        self.table.find(hash, same).copied()
+    }
+
+    fn flow(&self, slot: u32) -> Option<&Flow<C>> {
+        self.flows.get(slot as usize).and_then(Option::as_ref)
+    }
+
+    fn flow_mut(&mut self, slot: u32) -> Option<&mut Flow<C>> {
+        self.flows.get_mut(slot as usize).and_then(Option::as_mut)
+    }
+
+    /// Whether a segment cannot belong to the flow that has its key.
+    fn must_end(&mut self, slot: u32, segment: &Segment, src_is_low: bool) -> Option<EndReason> {
+        let timeouts = self.timeouts_ns;
+        let flow = self.flow_mut(slot)?;
+        let over = flow.ends.is_over();
+        if segment.protocol == TCP && segment.tcp_flags & Segment::RST == 0 {
+            let direction = flow.direction(src_is_low);
+            let stream = &flow.half[direction.index()].stream;
+            let first_seq = segment.seq.wrapping_add(1);
+            let opening = segment.tcp_flags & (Segment::SYN | Segment::ACK);
+            if opening == Segment::SYN {
+                let again = stream.has_started() && stream.position(first_seq) == 0;
+                let answered = flow.half[direction.flip().index()].counters.packets > 0;
+                if !again && stream.has_started() {
+                    if over || !answered {
+                        return Some(EndReason::Reused);
+                    }
+                    flow.pending_syn = Some(first_seq);
+                }
+            } else if let Some(pending) = flow.pending_syn {
+                // The SYN was answered, or followed by its own data: it was real.
+                let answered = opening == (Segment::SYN | Segment::ACK) && segment.ack == pending;
+                if answered && stream.position(first_seq) != 0 {
+                    return Some(EndReason::Reused);
+                }
+            }
+        }
+        let idle = segment.ts_ns.saturating_sub(flow.last_ts_ns);
+        // Stragglers of a closed connection are still its own.
+        let class = if flow.class == Class::Closing {
+            Class::Established
+        } else {
+            flow.class
+        };
+        (idle > timeouts[class as usize]).then_some(EndReason::Timeout)
+    }
+
+    /// Ends a flow whose key a new one takes; gives the new one's counter, which
+    /// keeps ids apart where even the first packet's time is equal.
+    fn end_replaced(
+        &mut self,
+        limits: &Limits,
+        slot: u32,
+        reason: EndReason,
+        segment: &Segment,
+        place: Place,
+    ) -> u32 {
+        let repeat = self
+            .flow(slot)
+            .filter(|flow| flow.first_ts_ns == segment.ts_ns)
+            .map_or(0, |flow| flow.id_repeat + 1);
+        self.end(limits, slot, reason, place);
+        repeat
+    }
+
+    #[allow(clippy::too_many_arguments)] // all of it is what a flow begins with
+    fn new_flow(
+        &mut self,
+        key: FlowKey,
+        hash: u64,
+        one_way: bool,
+        src_is_low: bool,
+        segment: &Segment,
+        place: Place,
+        id_repeat: u32,
+        link: LinkContext,
+    ) -> Flow<C> {
+        let flipped = starts_flipped(segment);
+        let class = match segment.protocol {
+            TCP => Class::Attempt,
+            1 | 58 => Class::Icmp,
+            _ => Class::Datagram,
+        };
+        let mut history = History::default();
+        if flipped {
+            history.flipped();
+        }
+        self.generation = self.generation.wrapping_add(1);
+        Flow {
+            key,
+            hash,
+            generation: self.generation,
+            class,
+            ip_version: segment.ip_version,
+            one_way,
+            orig_is_low: src_is_low != flipped,
+            flipped,
+            content_over: false,
+            nth_of_packet: self.nth_of_packet,
+            id_repeat,
+            first: place,
+            first_ts_ns: segment.ts_ns,
+            last_ts_ns: segment.ts_ns,
+            ends: Ends::default(),
+            history,
+            half: Default::default(),
+            content: None,
+            heap_bytes: 0,
+            retransmitted: 0,
+            duplicated: 0,
+            out_of_order: 0,
+            conflicts: 0,
+            syn_ts_ns: None,
+            rtt_ns: None,
+            pending_syn: None,
+            files: Vec::new(),
+            anomalies: AnomalyLog::default(),
+            link,
+        }
+    }
+
+    fn insert(&mut self, flow: Flow<C>) -> u32 {
+        let (hash, class, generation, since_ns) =
+            (flow.hash, flow.class, flow.generation, flow.last_ts_ns);
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                if let Some(place) = self.flows.get_mut(slot as usize) {
+                    *place = Some(flow);
+                }
+                slot
+            }
+            None => {
+                self.flows.push(Some(flow));
+                u32::try_from(self.flows.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        let flows = &self.flows;
+        self.table.insert_unique(hash, slot, |&slot| {
+            flows
+                .get(slot as usize)
+                .and_then(Option::as_ref)
+                .map_or(0, |flow| flow.hash)
+        });
+        self.queues[class as usize].push_back(Waiting {
+            slot,
+            generation,
+            since_ns,
+        });
+        slot
+    }
+
+    fn update(
+        &mut self,
+        limits: &Limits,
+        slot: u32,
+        segment: &Segment,
+        src_is_low: bool,
+        place: Place,
+        payload: &[u8],
+    ) {
+        let Some(flow) = self.flows.get_mut(slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let direction = flow.direction(src_is_low);
+        flow.last_ts_ns = flow.last_ts_ns.max(segment.ts_ns);
+        let half = &mut flow.half[direction.index()];
+        half.counters.packets += u64::from(segment.packets.max(1));
+        half.counters.ip_bytes += u64::from(segment.ip_len);
+        if place.packet.capture != flow.first.packet.capture
+            && flow.files.last() != Some(&place.packet.capture)
+            && flow.files.len() < 32
+        {
+            if flow.files.is_empty() {
+                flow.files.push(flow.first.packet.capture);
+            }
+            flow.files.push(place.packet.capture);
+        }
+        let mut reader = Reader {
+            content: &mut flow.content,
+            over: &mut flow.content_over,
+            anomalies: &mut flow.anomalies,
+            certificates: &mut self.certificates,
+            limits,
+            ts: CaptureTime::from_nanos(segment.ts_ns),
+            packet: place.packet,
+            ports: orig_resp_ports(&flow.key, flow.orig_is_low),
+        };
+        if segment.bits & Segment::CHECKSUM_BAD != 0 {
+            flow.history.note(direction, Letter::Checksum);
+            reader.note(AnomalyKind::ChecksumBad, || "IP header checksum".to_owned());
+        }
+        if segment.protocol == TCP {
+            let mut budget = Budget {
+                stream: limits.reassembly_flow_bytes,
+                shared_left: self.max_heap_bytes.saturating_sub(self.heap_bytes),
+            };
+            let mut tcp = TcpParts {
+                ends: &mut flow.ends,
+                history: &mut flow.history,
+                half: &mut flow.half,
+                retransmitted: &mut flow.retransmitted,
+                duplicated: &mut flow.duplicated,
+                out_of_order: &mut flow.out_of_order,
+                conflicts: &mut flow.conflicts,
+                syn_ts_ns: &mut flow.syn_ts_ns,
+                rtt_ns: &mut flow.rtt_ns,
+            };
+            tcp.segment(segment, direction, payload, &mut budget, &mut reader);
+            let class = if flow.ends.is_over() {
+                Class::Closing
+            } else if flow.half[1].counters.packets == 0 && flow.ends.state[0] == End::SynSent {
+                Class::Attempt
+            } else {
+                Class::Established
+            };
+            if class != flow.class {
+                flow.class = class;
+                self.queues[class as usize].push_back(Waiting {
+                    slot,
+                    generation: flow.generation,
+                    since_ns: flow.last_ts_ns,
+                });
+            }
+        } else {
+            let half = &mut flow.half[direction.index()];
+            half.counters.bytes += u64::from(segment.payload_wire_len);
+            let cut = u64::from(segment.payload_wire_len).saturating_sub(payload.len() as u64);
+            half.counters.missed_bytes += cut;
+            if segment.payload_wire_len > 0 {
+                flow.history.note(direction, Letter::Data);
+            }
+            let reads = segment.protocol == UDP && segment.bits & Segment::CARRIES_TUNNEL == 0;
+            if reads && !payload.is_empty() {
+                if half.want == Some(Want::Nothing) {
+                    reader.skipped(direction, payload.len() as u64);
+                } else {
+                    half.want = Some(reader.datagram(direction, payload));
+                }
+            }
+        }
+        let heap = flow
+            .half
+            .iter()
+            .map(|half| half.stream.heap_bytes())
+            .sum::<usize>()
+            + flow
+                .content
+                .as_ref()
+                .map_or(0, |content| content.heap_bytes());
+        self.heap_bytes = (self.heap_bytes + heap).saturating_sub(flow.heap_bytes);
+        flow.heap_bytes = heap;
+    }
+
+    /// Ends what has been idle for too long, by the packet clock. A single
+    /// packet with a wild time stamp must not end everything, so the clock is
+    /// the earlier one of the last two packets.
+    fn expire(&mut self, limits: &Limits, ts_ns: i64, place: Place) {
+        let now = ts_ns.min(self.previous_ts_ns);
+        self.previous_ts_ns = ts_ns;
+        for class in 0..CLASSES {
+            let timeout = self.timeouts_ns[class];
+            while let Some(&waiting) = self.queues[class].front() {
+                if now.saturating_sub(waiting.since_ns) <= timeout {
+                    break;
+                }
+                self.queues[class].pop_front();
+                let Some(flow) = self.flow(waiting.slot) else {
+                    continue;
+                };
+                if flow.generation != waiting.generation || flow.class as usize != class {
+                    continue;
+                }
+                let last_ts_ns = flow.last_ts_ns;
+                if now.saturating_sub(last_ts_ns) > timeout {
+                    let reason = flow.end_reason(EndReason::Timeout);
+                    self.end(limits, waiting.slot, reason, place);
+                } else {
+                    self.queues[class].push_back(Waiting {
+                        since_ns: last_ts_ns,
+                        ..waiting
+                    });
+                }
+            }
+        }
+    }
+
+    /// Makes room for one more flow.
+    fn make_room(&mut self, limits: &Limits, place: Place) {
+        if self.table.len() >= self.max_flows {
+            self.evict_oldest(limits, place);
+        }
+    }
+
+    fn keep_heap_budget(&mut self, limits: &Limits, place: Place) {
+        while self.heap_bytes > self.max_heap_bytes && self.evict_oldest(limits, place) {}
+    }
+
+    /// Gives up the flow that has waited longest in the first class that has any.
+    fn evict_oldest(&mut self, limits: &Limits, place: Place) -> bool {
+        for class in 0..CLASSES {
+            while let Some(waiting) = self.queues[class].pop_front() {
+                let Some(flow) = self.flow_mut(waiting.slot) else {
+                    continue;
+                };
+                if flow.generation != waiting.generation || flow.class as usize != class {
+                    continue;
+                }
+                let reason = flow.end_reason(EndReason::Evicted);
+                if reason == EndReason::Evicted {
+                    let at = CaptureTime::from_nanos(flow.last_ts_ns);
+                    flow.anomalies
+                        .note(AnomalyKind::LimitEvicted, at, place.packet, || {
+                            "the flow was ended early to stay within the memory limits".to_owned()
+                        });
+                }
+                self.end(limits, waiting.slot, reason, place);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn end(&mut self, limits: &Limits, slot: u32, reason: EndReason, at: Place) {
+        let Some(mut flow) = self.flows.get_mut(slot as usize).and_then(Option::take) else {
+            return;
+        };
+        if let Ok(entry) = self.table.find_entry(flow.hash, |&other| other == slot) {
+            entry.remove();
+        }
+        self.free.push(slot);
+        self.heap_bytes = self.heap_bytes.saturating_sub(flow.heap_bytes);
+        let reason = flow.end_reason(reason);
+        let ended = flow.into_ended(limits, &mut self.certificates, reason, at);
+        self.ended.push(ended);
+    }
+}
+
+impl<C: Content> Flow<C> {
+    fn direction(&self, src_is_low: bool) -> Direction {
+        if src_is_low == self.orig_is_low {
+            Direction::Orig
+        } else {
+            Direction::Resp
+        }
+    }
+
+    /// A connection that is over ended by itself, whenever its row is written.
+    fn end_reason(&self, otherwise: EndReason) -> EndReason {
+        if self.ends.state.contains(&End::Reset) {
+            EndReason::Rst
+        } else if self.ends.is_over() {
+            EndReason::Fin
+        } else {
+            otherwise
+        }
+    }
+
+    fn into_ended(
+        &mut self,
+        limits: &Limits,
+        certificates: &mut CertificateCache,
+        reason: EndReason,
+        at: Place,
+    ) -> Ended<C::Facts> {
+        let last = CaptureTime::from_nanos(self.last_ts_ns);
+        let mut reader = Reader {
+            content: &mut self.content,
+            over: &mut self.content_over,
+            anomalies: &mut self.anomalies,
+            certificates,
+            limits,
+            ts: last,
+            packet: self.first.packet,
+            ports: orig_resp_ports(&self.key, self.orig_is_low),
+        };
+        for direction in [Direction::Orig, Direction::Resp] {
+            let half = &mut self.half[direction.index()];
+            let missed = half.stream.missed;
+            half.stream
+                .finish(&mut |event| reader.event(direction, event));
+            if half.stream.missed > missed {
+                self.history.note(direction, Letter::Gap);
+                reader.note(AnomalyKind::TcpGap, || "at the end of the flow".to_owned());
+            }
+        }
+        let facts = reader.end();
+        let is_tcp = self.key.protocol == TCP;
+        for half in &mut self.half {
+            if is_tcp {
+                half.counters.bytes = half.stream.bytes();
+                half.counters.missed_bytes = half.stream.missed;
+            }
+        }
+        let (low, high) = (self.key.low, self.key.high);
+        let (src, dst) = if self.orig_is_low {
+            (low, high)
+        } else {
+            (high, low)
+        };
+        let flow_id = key::flow_id(&self.key, self.first_ts_ns, self.id_repeat);
+        let [orig, resp] = &self.half;
+        let (orig, resp) = (orig.counters, resp.counters);
+        let conn_state = match self.key.protocol {
+            TCP => self.ends.conn_state(orig.bytes == 0 && resp.bytes == 0),
+            UDP => match (orig.packets > 0, resp.packets > 0) {
+                (true, true) => ConnState::Sf,
+                (true, false) => ConnState::S0,
+                (false, _) => ConnState::Shr,
+            },
+            _ => ConnState::Oth,
+        };
+        let record = FlowRecord {
+            flow_id,
+            first: self.first.packet,
+            ts: CaptureTime::from_nanos(self.first_ts_ns),
+            ts_end: last,
+            src: key::address(&src.addr, self.ip_version),
+            dst: key::address(&dst.addr, self.ip_version),
+            src_port: src.port,
+            dst_port: dst.port,
+            ip_proto: self.key.protocol,
+            scope: self.key.scope,
+            service: None,
+            service_confidence: None,
+            orig,
+            resp,
+            retrans_pkts: self.retransmitted,
+            dup_pkts: self.duplicated,
+            ooo_pkts: self.out_of_order,
+            overlap_conflicts: self.conflicts,
+            conn_state,
+            history: self.history.as_str().into(),
+            direction_flipped: self.flipped,
+            tcp_rtt_ns: self.rtt_ns,
+            end_reason: reason,
+            link: std::mem::take(&mut self.link),
+            community_id: community_id::digest(
+                self.ip_version,
+                self.key.protocol,
+                &src.addr,
+                &dst.addr,
+                src.port,
+                dst.port,
+                self.one_way,
+            ),
+            server_name: None,
+            server_name_source: None,
+            local_orig: false,
+            local_resp: false,
+            bytes_encrypted: 0,
+            bytes_plaintext: 0,
+            files_spanned: if self.files.is_empty() {
+                vec![self.first.packet.capture]
+            } else {
+                std::mem::take(&mut self.files)
+            },
+        };
+        Ended {
+            order: (at.global, self.first.global, self.nth_of_packet),
+            record,
+            facts,
+            anomalies: std::mem::take(&mut self.anomalies).into_rows(Some(flow_id)),
+        }
+    }
+}
+
+fn orig_resp_ports(key: &FlowKey, orig_is_low: bool) -> (u16, u16) {
+    let (Endpoint { port: low, .. }, Endpoint { port: high, .. }) = (key.low, key.high);
+    if orig_is_low {
+        (low, high)
+    } else {
+        (high, low)
+    }
+}
+
+/// Whether a flow's first packet comes from its responder: a SYN-ACK, or
+/// traffic from a server's port whose beginning was not captured.
+fn starts_flipped(segment: &Segment) -> bool {
+    let (src, dst) = (segment.src_port, segment.dst_port);
+    match segment.protocol {
+        TCP => match segment.tcp_flags & (Segment::SYN | Segment::ACK) {
+            Segment::SYN => false,
+            flags if flags & Segment::SYN != 0 => true,
+            _ => ports::likely_tcp_server(src) && (!ports::likely_tcp_server(dst) || src < dst),
+        },
+        UDP => ports::likely_udp_server(src) && !ports::likely_udp_server(dst),
+        _ => false,
+    }
+}
+
+/// The parts of a flow that a TCP segment changes, without its content.
+struct TcpParts<'a> {
+    ends: &'a mut Ends,
+    history: &'a mut History,
+    half: &'a mut [Half; 2],
+    retransmitted: &'a mut u32,
+    duplicated: &'a mut u32,
+    out_of_order: &'a mut u32,
+    conflicts: &'a mut u32,
+    syn_ts_ns: &'a mut Option<i64>,
+    rtt_ns: &'a mut Option<i64>,
+}
+
+impl TcpParts<'_> {
+    fn segment<C: Content>(
+        &mut self,
+        segment: &Segment,
+        direction: Direction,
+        payload: &[u8],
+        budget: &mut Budget,
+        reader: &mut Reader<'_, C>,
+    ) {
+        let (me, peer) = (direction.index(), direction.flip().index());
+        let flags = segment.tcp_flags;
+        let has = |flag| flags & flag != 0;
+        let syn = has(Segment::SYN);
+        let data_seq = segment.seq.wrapping_add(u32::from(syn));
+        let wire_len = segment.payload_wire_len;
+
+        let this = LastSegment {
+            seq: segment.seq,
+            ack: segment.ack,
+            len: wire_len,
+            window: segment.window,
+            flags,
+            ts_ns: segment.ts_ns,
+        };
+        let last = std::mem::replace(&mut self.half[me].last, this);
+        let alike = LastSegment {
+            ts_ns: last.ts_ns,
+            ..this
+        } == last;
+        let soon = (0..=DUPLICATE_NS).contains(&segment.ts_ns.saturating_sub(last.ts_ns));
+        if alike && soon && last.ts_ns != 0 && (wire_len > 0 || syn || has(Segment::FIN)) {
+            *self.duplicated = self.duplicated.saturating_add(1);
+            return;
+        }
+
+        if syn {
+            let letter = if has(Segment::ACK) {
+                Letter::SynAck
+            } else {
+                Letter::Syn
+            };
+            self.history.note(direction, letter);
+            if has(Segment::FIN) || has(Segment::RST) {
+                self.history.note(direction, Letter::MultiFlag);
+                reader.note(AnomalyKind::TcpFlagsOdd, || {
+                    "SYN with FIN or RST".to_owned()
+                });
+            }
+            self.half[me].stream.start(data_seq);
+            if has(Segment::ACK) {
+                self.half[peer].stream.start(segment.ack);
+                if let Some(syn_ts_ns) = self.syn_ts_ns.filter(|_| self.rtt_ns.is_none()) {
+                    *self.rtt_ns = Some(segment.ts_ns.saturating_sub(syn_ts_ns));
+                }
+            } else if self.syn_ts_ns.is_none() {
+                *self.syn_ts_ns = Some(segment.ts_ns);
+            }
+        }
+        if segment.window == 0 && !has(Segment::RST) && !syn {
+            self.history.note(direction, Letter::ZeroWindow);
+        }
+        if has(Segment::ACK) {
+            self.half[peer].stream.acknowledged(segment.ack);
+        }
+        let acceptable = self.acceptable(me, segment.seq);
+        self.ends.segment(direction, flags, acceptable);
+        if has(Segment::RST) {
+            self.history.note(direction, Letter::Rst);
+        } else if wire_len > 0 {
+            self.history.note(direction, Letter::Data);
+            let stream = &mut self.half[me].stream;
+            let missed = stream.missed;
+            let arrival = stream.segment(data_seq, wire_len, payload, budget, &mut |event| {
+                reader.event(direction, event)
+            });
+            let missed = self.half[me].stream.missed - missed;
+            self.arrived(direction, arrival, missed, reader);
+        } else if has(Segment::ACK) && !syn && !has(Segment::FIN) {
+            self.history.note(direction, Letter::Ack);
+        }
+        if has(Segment::FIN) {
+            self.history.note(direction, Letter::Fin);
+            self.half[me].stream.start(data_seq);
+            self.half[me].stream.fin(data_seq.wrapping_add(wire_len));
+        }
+        for side in [Direction::Orig, Direction::Resp] {
+            let stream = &mut self.half[side.index()].stream;
+            let missed = stream.missed;
+            stream.tick(&mut |event| reader.event(side, event));
+            let missed = stream.missed - missed;
+            if missed > 0 {
+                self.gap(side, missed, reader);
+            }
+        }
+    }
+
+    /// Whether a RST's sequence number lies near what its sender last sent.
+    fn acceptable(&self, me: usize, seq: u32) -> bool {
+        const SLACK: i64 = 1 << 17;
+        let stream = &self.half[me].stream;
+        let sent = stream.bytes().cast_signed();
+        !stream.has_started() || (sent - SLACK..=sent + SLACK).contains(&stream.position(seq))
+    }
+
+    fn arrived<C: Content>(
+        &mut self,
+        direction: Direction,
+        arrival: Arrival,
+        missed: u64,
+        reader: &mut Reader<'_, C>,
+    ) {
+        if arrival.retransmission && !arrival.keep_alive {
+            *self.retransmitted = self.retransmitted.saturating_add(1);
+            self.history.note(direction, Letter::Retransmission);
+        }
+        if arrival.early || arrival.late {
+            *self.out_of_order = self.out_of_order.saturating_add(u32::from(arrival.early));
+        }
+        if arrival.conflict {
+            *self.conflicts = self.conflicts.saturating_add(1);
+            self.history.note(direction, Letter::Inconsistent);
+            reader.note(AnomalyKind::TcpOverlapConflict, || {
+                "segments carry different bytes for the same place; the first were kept".to_owned()
+            });
+        }
+        if arrival.limit {
+            reader.note(AnomalyKind::TcpReassemblyLimit, || {
+                "early segments exceeded the budget; a hole was given up".to_owned()
+            });
+        }
+        if missed > 0 {
+            self.gap(direction, missed, reader);
+        }
+    }
+
+    fn gap<C: Content>(&mut self, direction: Direction, len: u64, reader: &mut Reader<'_, C>) {
+        self.history.note(direction, Letter::Gap);
+        reader.note(AnomalyKind::TcpGap, || {
+            let who = if direction == Direction::Orig {
+                "originator"
+            } else {
+                "responder"
+            };
+            format!("{len} bytes of the {who} are not in the capture")
+        });
+    }
+}
+
+/// A flow's content with what it needs at hand. A parser that panics loses its
+/// flow's facts, not the run.
+struct Reader<'a, C: Content> {
+    content: &'a mut Option<Box<C>>,
+    over: &'a mut bool,
+    anomalies: &'a mut AnomalyLog,
+    certificates: &'a mut CertificateCache,
+    limits: &'a Limits,
+    ts: CaptureTime,
+    packet: PacketRef,
+    ports: (u16, u16),
+}
+
+impl<C: Content> Reader<'_, C> {
+    fn note(&mut self, kind: AnomalyKind, detail: impl FnOnce() -> String) {
+        self.anomalies.note(kind, self.ts, self.packet, detail);
+    }
+
+    fn event(&mut self, direction: Direction, event: Event<'_>) -> Want {
+        match event {
+            Event::Data(bytes) => self.read(|content, cx| content.data(cx, direction, bytes)),
+            // A gap before anything was seen says nothing about the content yet.
+            Event::Gap(len) => self.read(|content, cx| content.gap(cx, direction, len)),
+            Event::Skipped(len) => {
+                self.skipped(direction, len);
+                Want::Bytes
+            }
+        }
+    }
+
+    fn datagram(&mut self, direction: Direction, bytes: &[u8]) -> Want {
+        self.read(|content, cx| content.datagram(cx, direction, bytes))
+    }
+
+    fn skipped(&mut self, direction: Direction, len: u64) {
+        if let Some(content) = self.content {
+            content.skipped(direction, len);
+        }
+    }
+
+    fn read(&mut self, act: impl FnOnce(&mut C, &mut Cx<'_>) -> Want) -> Want {
+        if *self.over {
+            return Want::Nothing;
+        }
+        let content = self.content.get_or_insert_default();
+        let mut cx = Cx {
+            ts: self.ts,
+            packet: self.packet,
+            anomalies: self.anomalies,
+            limits: self.limits,
+            certificates: self.certificates,
+            ports: self.ports,
+        };
+        match catch_unwind(AssertUnwindSafe(|| act(content, &mut cx))) {
+            Ok(want) => want,
+            Err(_) => {
+                self.failed();
+                Want::Nothing
+            }
+        }
+    }
+
+    fn end(&mut self) -> C::Facts {
+        let Some(content) = self.content.take() else {
+            return C::Facts::default();
+        };
+        let mut cx = Cx {
+            ts: self.ts,
+            packet: self.packet,
+            anomalies: self.anomalies,
+            limits: self.limits,
+            certificates: self.certificates,
+            ports: self.ports,
+        };
+        catch_unwind(AssertUnwindSafe(|| content.end(&mut cx))).unwrap_or_else(|_| {
+            self.failed();
+            C::Facts::default()
+        })
+    }
+
+    fn failed(&mut self) {
+        *self.over = true;
+        *self.content = None;
+        self.note(AnomalyKind::InternalError, || {
+            "a parser failed inside; this flow has no facts of its content".to_owned()
+        });
+    }
+}
