@@ -1023,3 +1023,7 @@ impl<C: Content> Reader<'_, C> {
         });
     }
 }
+
+#[cfg(test)]
+#[path = "shard_tests.rs"]
+mod tests;
