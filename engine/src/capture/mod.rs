@@ -4,12 +4,63 @@
 //!
 //! A chunk is walked by one thread; many chunks of a [`Batch`] are walked at
 //! once. In a memory-mapped pcap only the first chunk's start is known: the
-//! others look for their first record ([`Start::Search`]), and whoever drives
-//! the walk accepts a chunk only if the one before it ended exactly where this
-//! one began, else walks it again from the true place. So the result always
-//! equals a serial walk, whatever the chunk size.
+//! others look for their first record, and whoever drives the walk accepts a
+//! chunk only if the one before it ended exactly where this one began, else
+//! walks it again from the true place ([`Chunk::walk_from`]). So the result
+//! always equals a serial walk, whatever the chunk size.
+//!
+//! ```text
+//! discover -> CaptureFile -> next_batch -> Batch -> chunks, each: walk -> Walked
+//!                  ^                                                       |
+//!                  +---------- accept (in file order), advance ------------+
+//! ```
+
+mod damage;
+mod discover;
+mod file;
+mod map;
+mod pcap;
+mod resync;
+mod view;
+mod walk;
+
+pub use damage::{Damage, DamagePlace};
+pub use discover::{Discovery, discover};
+pub use file::{Batch, CaptureFile, Chunk, Finished};
+pub use map::Mapping;
+pub use walk::Walked;
 
 use crate::time::CaptureTime;
+
+/// How captures are read. Results do not depend on any of it, but for how far
+/// a compression bomb inflates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes of a chunk.
+    pub chunk_bytes: usize,
+    /// Chunks of a batch.
+    pub batch_chunks: usize,
+    /// Whether streams are hashed as they are read. (Mapped files are hashed
+    /// by whoever wants it, over [`CaptureFile::mapping`].)
+    pub hash: bool,
+    /// Bytes that compressed input may inflate to, as a multiple of the bytes
+    /// read; 64 MiB are always allowed.
+    pub decompression_ratio: u64,
+    /// Whether regular files are mapped rather than read.
+    pub use_mmap: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            chunk_bytes: 4 << 20,
+            batch_chunks: 8,
+            hash: true,
+            decompression_ratio: 1_000,
+            use_mmap: true,
+        }
+    }
+}
 
 /// A link type of the registry at tcpdump.org (LINKTYPE_…), without FCS bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
