@@ -1,1 +1,12 @@
-//! Rows to Parquet. Each table states name, columns and row once.
+//! Rows to Parquet. Each table states name, columns and row once, in a file of
+//! its own; schema, builder and `docs/tables.md` come from that list.
+//!
+//! Nulls mean "not observed", never 0 or "-". Nothing in a file depends on the
+//! wall clock, on threads, or on where the run was made.
+
+pub mod column;
+pub mod writer;
+pub mod flows;
+
+pub use column::{Class, Column};
+pub use writer::{FileMeta, Row, SCHEMA_VERSION, Sink, TableWriter};

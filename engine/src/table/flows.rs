@@ -1,0 +1,326 @@
+//! `flows`: one row per flow, with Zeek's counters, states and orientation.
+
+use super::column::{self as col, Column, Layout, list_type, signed, signed32, struct_fields};
+use super::writer::Row;
+use crate::flow::FlowRecord;
+use arrow_array::builder::{Int64Builder, ListBuilder, StringBuilder, StructBuilder};
+use arrow_schema::DataType;
+use base64::Engine as _;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+impl Row for FlowRecord {
+    const TABLE: &'static str = "flows";
+    const DOC: &'static str = "One row per flow: a TCP connection, or datagrams between two ends \
+        with no longer pause than the policy's time-out. Source is the originator, as Zeek decides it.";
+    const GROUP_ROWS: usize = 1 << 16;
+
+    fn columns() -> Vec<Column<Self>> {
+        vec![
+            col::int32(
+                ("capture", "row of `captures`", "File that holds the first packet."),
+                |f: &Self| signed32(f.first.capture),
+            ),
+            col::int64(
+                ("flow_id", "", "Identifier of the flow in every table: positive, the same for every run over the same packets."),
+                |f: &Self| f.flow_id.0,
+            )
+            .layout(Layout::Raw),
+            col::time(("ts", "ns", "First packet."), |f: &Self| f.ts),
+            col::int64(
+                ("first_frame", "", "Number of the first packet in its file, from 1."),
+                |f: &Self| signed(f.first.frame),
+            )
+            .layout(Layout::Delta),
+            col::int64(
+                ("first_offset", "byte", "Place of the first packet's record in its file, in the decompressed stream where the file is compressed."),
+                |f: &Self| signed(f.first.offset),
+            )
+            .layout(Layout::Delta),
+            col::time(("ts_end", "ns", "Latest packet."), |f: &Self| f.ts_end),
+            col::int64(
+                ("duration_ns", "ns", "From the first to the latest packet."),
+                |f: &Self| f.ts_end.nanos_since(f.ts),
+            ),
+            col::address(("src_ip", "RFC 5952", "Originator."), |f: &Self| f.src),
+            col::address(("dst_ip", "RFC 5952", "Responder."), |f: &Self| f.dst),
+            col::int32(
+                ("src_port", "", "Originator's port; for ICMP the type."),
+                |f: &Self| i32::from(f.src_port),
+            ),
+            col::int32(
+                ("dst_port", "", "Responder's port; for ICMP the code."),
+                |f: &Self| i32::from(f.dst_port),
+            ),
+            col::int8(("ip_version", "", "4 or 6."), |f: &Self| match f.src.to_canonical() {
+                IpAddr::V4(_) => 4,
+                IpAddr::V6(_) => 6,
+            }),
+            col::int16(
+                ("ip_proto", "IANA", "IP protocol number of the transport."),
+                |f: &Self| i16::from(f.ip_proto),
+            ),
+            col::text_opt(
+                ("proto", "", "Name of the transport: `tcp`, `udp`, `icmp`, `icmp6`, `sctp` and the like; null for a number without a name here."),
+                |f: &Self| proto_name(f.ip_proto),
+            ),
+            col::text_opt(
+                ("service", "", "What was recognised, as Zeek names it (`ssl`, `http`, `dns`), outermost first, joined by `,`."),
+                |f: &Self| f.service.as_deref(),
+            ),
+            col::text_opt(
+                ("service_confidence", "", "`dpi` by content, `port` by the port alone."),
+                |f: &Self| f.service_confidence.map(|c| c.name()),
+            ),
+            col::int64(
+                ("orig_bytes", "byte", "Payload that the originator sent; for TCP from sequence numbers."),
+                |f: &Self| signed(f.orig.bytes),
+            ),
+            col::int64(
+                ("resp_bytes", "byte", "Payload that the responder sent."),
+                |f: &Self| signed(f.resp.bytes),
+            ),
+            col::int64(("orig_pkts", "", "Packets of the originator."), |f: &Self| {
+                signed(f.orig.packets)
+            }),
+            col::int64(("resp_pkts", "", "Packets of the responder."), |f: &Self| {
+                signed(f.resp.packets)
+            }),
+            col::int64(
+                ("orig_ip_bytes", "byte", "IP headers and payload of the originator."),
+                |f: &Self| signed(f.orig.ip_bytes),
+            ),
+            col::int64(
+                ("resp_ip_bytes", "byte", "IP headers and payload of the responder."),
+                |f: &Self| signed(f.resp.ip_bytes),
+            ),
+            col::int64(
+                ("missed_bytes_orig", "byte", "Payload of the originator that is not in the capture."),
+                |f: &Self| signed(f.orig.missed_bytes),
+            ),
+            col::int64(
+                ("missed_bytes_resp", "byte", "Payload of the responder that is not in the capture."),
+                |f: &Self| signed(f.resp.missed_bytes),
+            ),
+            col::int32(
+                ("retrans_pkts", "", "Retransmitted segments, both directions."),
+                |f: &Self| signed32(f.retrans_pkts),
+            ),
+            col::int32(
+                ("dup_pkts", "", "Exact copies of the packet before: an artefact of capturing."),
+                |f: &Self| signed32(f.dup_pkts),
+            ),
+            col::int32(("ooo_pkts", "", "Segments out of order."), |f: &Self| {
+                signed32(f.ooo_pkts)
+            }),
+            col::int32(
+                ("overlap_conflicts", "", "Overlaps whose bytes differ; the first were kept."),
+                |f: &Self| signed32(f.overlap_conflicts),
+            ),
+            col::text(
+                ("conn_state", "Zeek", "`S0`, `S1`, `SF`, `REJ`, `RSTO` and so on."),
+                |f: &Self| f.conn_state.name(),
+            ),
+            col::text(
+                ("history", "Zeek", "What happened, one letter each; upper case is the originator."),
+                |f: &Self| &f.history,
+            ),
+            col::boolean(
+                ("direction_flipped", "", "Source and destination were turned from those of the first packet (Zeek's `^`)."),
+                |f: &Self| f.direction_flipped,
+            ),
+            col::int64_opt(
+                ("tcp_rtt_ns", "ns", "From SYN to SYN-ACK."),
+                |f: &Self| f.tcp_rtt_ns,
+            ),
+            col::text(
+                ("end_reason", "", "Why the row was written: `fin`, `rst`, `timeout`, `eof`, `evicted`, `reused`."),
+                |f: &Self| f.end_reason.name(),
+            ),
+            col::list_int32(
+                ("vlan_ids", "IEEE 802.1Q", "VLANs of the first packet, outermost first."),
+                false,
+                |f: &Self, put| {
+                    f.link.vlan_ids.iter().for_each(|&id| put(i32::from(id)));
+                    true
+                },
+            ),
+            tunnel_column(),
+            mac_column(
+                ("src_mac", "", "Source of the first packet's outermost frame."),
+                |f| f.link.src_mac,
+            ),
+            mac_column(
+                ("dst_mac", "", "Destination of the first packet's outermost frame."),
+                |f| f.link.dst_mac,
+            ),
+            col::text_written(
+                ("community_id", "v1", "Community ID, for joins with other tools."),
+                false,
+                |f: &Self, out| {
+                    put_community_id(out, &f.community_id);
+                    true
+                },
+            )
+            .layout(Layout::Plain)
+            .identifier(),
+            col::text_opt(
+                ("server_name", "", "Name that the flow itself gave for its destination."),
+                |f: &Self| f.server_name.as_deref(),
+            )
+            .content(),
+            col::text_opt(
+                ("server_name_source", "", "Where it stood: `sni`, `http_host`."),
+                |f: &Self| f.server_name_source.map(|s| s.name()),
+            ),
+            col::text_written(
+                ("destination", "", "What findings are grouped by: the name, else the address."),
+                false,
+                |f: &Self, out| {
+                    match f.server_name.as_deref() {
+                        Some(name) => {
+                            let _ = out.write_str(name);
+                        }
+                        None => col::put_address(out, f.dst),
+                    }
+                    true
+                },
+            )
+            .content(),
+            col::boolean(
+                ("local_orig", "", "The originator lies in the policy's local networks."),
+                |f: &Self| f.local_orig,
+            ),
+            col::boolean(
+                ("local_resp", "", "The responder lies in the policy's local networks."),
+                |f: &Self| f.local_resp,
+            ),
+            col::int64(
+                ("bytes_encrypted", "byte", "Payload seen to be encrypted, both directions."),
+                |f: &Self| signed(f.bytes_encrypted),
+            ),
+            col::int64(
+                ("bytes_plaintext", "byte", "Payload seen to be readable, both directions."),
+                |f: &Self| signed(f.bytes_plaintext),
+            ),
+            col::int64(
+                ("bytes_unknown", "byte", "Payload of which neither can be said."),
+                |f: &Self| {
+                    let all = f.orig.bytes.saturating_add(f.resp.bytes);
+                    signed(all.saturating_sub(f.bytes_encrypted).saturating_sub(f.bytes_plaintext))
+                },
+            ),
+            col::list_int32(
+                ("files_spanned", "rows of `captures`", "Files in which the flow has packets, ascending, at most 32."),
+                false,
+                |f: &Self, put| {
+                    f.files_spanned.iter().for_each(|&file| put(signed32(file)));
+                    true
+                },
+            ),
+        ]
+    }
+
+    fn sort_key(&self) -> (i64, i64) {
+        (self.ts.as_nanos(), self.flow_id.0)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.history.len()
+            + self.server_name.as_deref().map_or(0, str::len)
+            + self.link.vlan_ids.len() * 2
+            + self.link.tunnels.len() * size_of::<crate::decode::Tunnel>()
+            + self.files_spanned.len() * 4
+    }
+}
+
+/// The transport's name, where it has one that analysts use.
+pub fn proto_name(ip_proto: u8) -> Option<&'static str> {
+    Some(match ip_proto {
+        1 => "icmp",
+        2 => "igmp",
+        6 => "tcp",
+        17 => "udp",
+        33 => "dccp",
+        47 => "gre",
+        50 => "esp",
+        51 => "ah",
+        58 => "icmp6",
+        88 => "eigrp",
+        89 => "ospf",
+        103 => "pim",
+        112 => "vrrp",
+        132 => "sctp",
+        136 => "udplite",
+        _ => return None,
+    })
+}
+
+fn tunnel_column() -> Column<FlowRecord> {
+    let fields = struct_fields(&[
+        ("type", DataType::Utf8, false),
+        ("src_ip", DataType::Utf8, true),
+        ("dst_ip", DataType::Utf8, true),
+        ("id", DataType::Int64, true),
+    ]);
+    let ty = DataType::Struct(fields.clone());
+    let head = (
+        "tunnel",
+        "",
+        "Encapsulations of the first packet, outermost first; `id` is the VNI, key, TEID, label or session.",
+    );
+    Column::new(head, list_type(ty.clone()), false, move |rows: &[FlowRecord]| {
+        let layers = StructBuilder::from_fields(fields.clone(), 0);
+        let mut out = ListBuilder::new(layers).with_field(col::element(ty.clone()));
+        for row in rows {
+            for layer in &row.link.tunnels {
+                let values = out.values();
+                if let Some(kind) = values.field_builder::<StringBuilder>(0) {
+                    kind.append_value(layer.kind);
+                }
+                for (index, address) in [(1, layer.src), (2, layer.dst)] {
+                    if let Some(text) = values.field_builder::<StringBuilder>(index) {
+                        match address {
+                            Some(address) => {
+                                col::put_address(text, address);
+                                text.append_value("");
+                            }
+                            None => text.append_null(),
+                        }
+                    }
+                }
+                if let Some(id) = values.field_builder::<Int64Builder>(3) {
+                    id.append_option(layer.id.map(i64::from));
+                }
+                values.append(true);
+            }
+            out.append(true);
+        }
+        Arc::new(out.finish())
+    })
+    .identifier()
+}
+
+fn mac_column(head: col::Head, get: fn(&FlowRecord) -> Option<[u8; 6]>) -> Column<FlowRecord> {
+    col::text_written(head, true, move |row, out| {
+        let Some(mac) = get(row) else { return false };
+        for (index, byte) in mac.into_iter().enumerate() {
+            if index > 0 {
+                let _ = out.write_char(':');
+            }
+            col::put_hex(out, &[byte]);
+        }
+        true
+    })
+    .identifier()
+}
+
+fn put_community_id(out: &mut StringBuilder, digest: &[u8; 20]) {
+    // 20 bytes are 28 characters of base64.
+    let mut text = [0_u8; 28];
+    let encoded = base64::engine::general_purpose::STANDARD.encode_slice(digest, &mut text);
+    let text = encoded.ok().and_then(|len| text.get(..len));
+    let _ = out.write_str("1:");
+    let _ = out.write_str(text.and_then(|t| std::str::from_utf8(t).ok()).unwrap_or_default());
+}
