@@ -326,8 +326,7 @@ pub fn list_text<R: 'static>(
     get: impl for<'a> Fn(&'a R) -> Option<Vec<Cow<'a, str>>> + Send + Sync + 'static,
 ) -> Column<R> {
     Column::new(head, list_type(DataType::Utf8), nullable, move |rows| {
-        let mut out =
-            ListBuilder::new(StringBuilder::new()).with_field(element(DataType::Utf8));
+        let mut out = ListBuilder::new(StringBuilder::new()).with_field(element(DataType::Utf8));
         for row in rows {
             let items = get(row);
             let observed = items.is_some();
@@ -373,7 +372,11 @@ pub fn list_int64<R: 'static>(
 
 /// Borrowed text as the items of [`list_text`].
 pub fn items<S: AsRef<str>>(list: &[S]) -> Option<Vec<Cow<'_, str>>> {
-    Some(list.iter().map(|item| Cow::Borrowed(item.as_ref())).collect())
+    Some(
+        list.iter()
+            .map(|item| Cow::Borrowed(item.as_ref()))
+            .collect(),
+    )
 }
 
 fn text_builder(rows: usize) -> StringBuilder {
@@ -402,7 +405,9 @@ pub fn put_address(out: &mut StringBuilder, address: IpAddr) {
                     }
                 }
             }
-            let text = text.get(..len).and_then(|text| std::str::from_utf8(text).ok());
+            let text = text
+                .get(..len)
+                .and_then(|text| std::str::from_utf8(text).ok());
             let _ = out.write_str(text.unwrap_or_default());
         }
         IpAddr::V6(v6) => {

@@ -270,35 +270,40 @@ fn tunnel_column() -> Column<FlowRecord> {
         "",
         "Encapsulations of the first packet, outermost first; `id` is the VNI, key, TEID, label or session.",
     );
-    Column::new(head, list_type(ty.clone()), false, move |rows: &[FlowRecord]| {
-        let layers = StructBuilder::from_fields(fields.clone(), 0);
-        let mut out = ListBuilder::new(layers).with_field(col::element(ty.clone()));
-        for row in rows {
-            for layer in &row.link.tunnels {
-                let values = out.values();
-                if let Some(kind) = values.field_builder::<StringBuilder>(0) {
-                    kind.append_value(layer.kind);
-                }
-                for (index, address) in [(1, layer.src), (2, layer.dst)] {
-                    if let Some(text) = values.field_builder::<StringBuilder>(index) {
-                        match address {
-                            Some(address) => {
-                                col::put_address(text, address);
-                                text.append_value("");
+    Column::new(
+        head,
+        list_type(ty.clone()),
+        false,
+        move |rows: &[FlowRecord]| {
+            let layers = StructBuilder::from_fields(fields.clone(), 0);
+            let mut out = ListBuilder::new(layers).with_field(col::element(ty.clone()));
+            for row in rows {
+                for layer in &row.link.tunnels {
+                    let values = out.values();
+                    if let Some(kind) = values.field_builder::<StringBuilder>(0) {
+                        kind.append_value(layer.kind);
+                    }
+                    for (index, address) in [(1, layer.src), (2, layer.dst)] {
+                        if let Some(text) = values.field_builder::<StringBuilder>(index) {
+                            match address {
+                                Some(address) => {
+                                    col::put_address(text, address);
+                                    text.append_value("");
+                                }
+                                None => text.append_null(),
                             }
-                            None => text.append_null(),
                         }
                     }
+                    if let Some(id) = values.field_builder::<Int64Builder>(3) {
+                        id.append_option(layer.id.map(i64::from));
+                    }
+                    values.append(true);
                 }
-                if let Some(id) = values.field_builder::<Int64Builder>(3) {
-                    id.append_option(layer.id.map(i64::from));
-                }
-                values.append(true);
+                out.append(true);
             }
-            out.append(true);
-        }
-        Arc::new(out.finish())
-    })
+            Arc::new(out.finish())
+        },
+    )
     .identifier()
 }
 
@@ -322,5 +327,8 @@ fn put_community_id(out: &mut StringBuilder, digest: &[u8; 20]) {
     let encoded = base64::engine::general_purpose::STANDARD.encode_slice(digest, &mut text);
     let text = encoded.ok().and_then(|len| text.get(..len));
     let _ = out.write_str("1:");
-    let _ = out.write_str(text.and_then(|t| std::str::from_utf8(t).ok()).unwrap_or_default());
+    let _ = out.write_str(
+        text.and_then(|t| std::str::from_utf8(t).ok())
+            .unwrap_or_default(),
+    );
 }

@@ -6,7 +6,16 @@
 
 pub mod column;
 pub mod writer;
+pub mod captures;
 pub mod flows;
+pub mod tls_handshakes;
+pub mod certificates;
+pub mod findings;
+pub mod anomalies;
+pub mod verdicts;
 
+pub use captures::{CaptureRow, InterfaceRow};
+pub use certificates::{CertificateBook, CertificateRow, Role};
 pub use column::{Class, Column};
+pub use tls_handshakes::TlsRow;
 pub use writer::{FileMeta, Row, SCHEMA_VERSION, Sink, TableWriter};

@@ -176,7 +176,10 @@ impl<R: Row, W: Sink> TableWriter<R, W> {
             .iter()
             .zip(self.schema.fields())
             .map(|(column, field)| {
-                let writers: Vec<_> = leaves.by_ref().take(leaf_count(field.data_type())).collect();
+                let writers: Vec<_> = leaves
+                    .by_ref()
+                    .take(leaf_count(field.data_type()))
+                    .collect();
                 (column, field, writers)
             })
             .collect();
@@ -239,9 +242,7 @@ fn properties<R: Row>(columns: &[Column<R>], meta: &FileMeta) -> WriterPropertie
         entry("nsforensics.policy_sha256".to_owned(), &meta.policy_sha256),
     ];
     let mut builder = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(
-            ZstdLevel::try_new(1).unwrap_or_default(),
-        ))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
         .set_created_by(format!("nsforensics version {}", meta.tool_version));
     for column in columns {
         key_values.push(entry(

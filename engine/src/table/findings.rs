@@ -1,0 +1,150 @@
+//! `findings`: outcomes of one check gathered for one source, destination and
+//! detail, with the evidence to look at. Ids and severities as OCSF and the
+//! controls name them.
+
+use super::column::{self as col, Column, Layout, list_type, signed, signed32, struct_fields};
+use super::writer::Row;
+use crate::evidence::PacketRef;
+use crate::finding::Finding;
+use arrow_array::builder::{Int32Builder, Int64Builder, ListBuilder, StructBuilder};
+use arrow_schema::DataType;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+impl Row for Finding {
+    const TABLE: &'static str = "findings";
+    const DOC: &'static str = "One row per check, source, destination, port and detail that \
+        violated a control, worst first.";
+    const GROUP_ROWS: usize = 1 << 13;
+
+    fn columns() -> Vec<Column<Self>> {
+        vec![
+            col::text(
+                ("finding_id", "", "`F-` and 12 base32 characters of a hash of check, subject and `ts_first`: the same over re-runs."),
+                |f: &Self| &f.finding_id,
+            )
+            .layout(Layout::Plain),
+            col::time(("ts_first", "ns", "Packet time of the first violation."), |f: &Self| {
+                f.ts_first
+            }),
+            col::time(("ts_last", "ns", "Of the last."), |f: &Self| f.ts_last),
+            col::int32(
+                ("capture", "row of `captures`", "File that holds the first violation's packet."),
+                |f: &Self| signed32(f.first.capture),
+            ),
+            col::int64(("first_frame", "", "Its number in its file, from 1."), |f: &Self| {
+                signed(f.first.frame)
+            }),
+            col::int64(
+                ("first_offset", "byte", "Place of its record in its file."),
+                |f: &Self| signed(f.first.offset),
+            ),
+            col::text(
+                ("type", "", "Part of `check_id` after the dot."),
+                |f: &Self| f.check_id.split_once('.').map_or(f.check_id, |(_, kind)| kind),
+            ),
+            col::text(("control_id", "", "Control, such as `NS-01`."), |f: &Self| {
+                f.check_id.split_once('.').map_or(f.check_id, |(control, _)| control)
+            }),
+            col::text(("check_id", "", "Check, such as `NS-01.tls_version`."), |f: &Self| {
+                f.check_id
+            }),
+            col::text(
+                ("severity", "", "Worst: `info`, `low`, `medium`, `high`, `critical`."),
+                |f: &Self| f.severity.name(),
+            ),
+            col::int8(("severity_id", "OCSF", "The same as 1 to 5."), |f: &Self| f.severity.id()),
+            col::boolean_opt(
+                ("baseline", "", "The control's literal rule fired; null where it has none."),
+                |f: &Self| f.baseline,
+            ),
+            col::address(("src_ip", "RFC 5952", "Source host."), |f: &Self| f.src),
+            col::address(("dst_ip", "RFC 5952", "Destination of the first flow."), |f: &Self| {
+                f.dst
+            }),
+            col::int32(("dst_port", "", "Destination port."), |f: &Self| i32::from(f.dst_port)),
+            col::text(("destination", "", "Destination name, else address."), |f: &Self| {
+                &f.destination
+            })
+            .content(),
+            col::text(
+                ("detail", "", "What tells two problems of one check apart: the suite, the version."),
+                |f: &Self| &f.detail,
+            )
+            .content(),
+            col::list_int64(("flow_ids", "", "Flows, ascending, at most 1,000."), |f: &Self, put| {
+                f.flow_ids.iter().for_each(|id| put(id.0));
+            }),
+            col::int64(("flow_count", "", "All flows."), |f: &Self| signed(f.flow_count)),
+            col::text(("title", "", "One sentence."), |f: &Self| &f.title).content(),
+            col::text(("explanation", "", "One sentence with the numbers."), |f: &Self| {
+                &f.explanation
+            })
+            .content(),
+            evidence_column(),
+            col::list_text(
+                ("attack_techniques", "MITRE ATT&CK", "Techniques."),
+                false,
+                |f: &Self| {
+                    Some(f.attack_techniques.iter().map(|&id| Cow::Borrowed(id)).collect())
+                },
+            ),
+            col::int32(("prevalence_hosts", "", "Sources that do the same."), |f: &Self| {
+                signed32(f.prevalence_hosts)
+            }),
+        ]
+    }
+
+    fn sort_key(&self) -> (i64, i64) {
+        // As they come: worst first.
+        (0, 0)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.destination.len()
+            + self.detail.len()
+            + self.title.len()
+            + self.explanation.len()
+            + self.flow_ids.len() * 8
+            + self.evidence.len() * size_of::<PacketRef>()
+    }
+}
+
+fn evidence_column() -> Column<Finding> {
+    let fields = struct_fields(&[
+        ("capture", DataType::Int32, false),
+        ("frame", DataType::Int64, false),
+        ("offset", DataType::Int64, false),
+    ]);
+    let ty = DataType::Struct(fields.clone());
+    let head = (
+        "evidence_frames",
+        "",
+        "First packets of the first flows, at most 20: file, number from 1, byte offset of the record.",
+    );
+    Column::new(
+        head,
+        list_type(ty.clone()),
+        false,
+        move |rows: &[Finding]| {
+            let frames = StructBuilder::from_fields(fields.clone(), 0);
+            let mut out = ListBuilder::new(frames).with_field(col::element(ty.clone()));
+            for row in rows {
+                for at in &row.evidence {
+                    let values = out.values();
+                    if let Some(capture) = values.field_builder::<Int32Builder>(0) {
+                        capture.append_value(signed32(at.capture));
+                    }
+                    for (index, number) in [(1, at.frame), (2, at.offset)] {
+                        if let Some(field) = values.field_builder::<Int64Builder>(index) {
+                            field.append_value(signed(number));
+                        }
+                    }
+                    values.append(true);
+                }
+                out.append(true);
+            }
+            Arc::new(out.finish())
+        },
+    )
+}
