@@ -1,12 +1,16 @@
-//! Manifest, HMAC, key ids, verification, re-sealing.
+//! Manifest, HMAC, key ids, verification, re-sealing: what makes a run folder
+//! evidence. `docs/seal.md` describes the format for other readers.
 
-/// A sealing key: held in memory only, wiped when dropped, never printed.
-pub struct Key {
-    _secret: zeroize::Zeroizing<Vec<u8>>,
-}
+mod canonical;
+mod file;
+mod folder;
+mod key;
+mod manifest;
+mod output;
 
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Key(…)")
-    }
-}
+pub use canonical::canonical;
+pub use file::{HashedFile, Output, RowGroup};
+pub use folder::{PARTIAL_PREFIX, RunFolder};
+pub use key::{HmacSha256, Key, MIN_SECRET_BYTES, Purpose};
+pub use manifest::{InputEntry, MANIFEST, Manifest, ManifestInput, PreviousSeal};
+pub use output::{OutputSet, RowCounts};

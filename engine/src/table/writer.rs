@@ -52,14 +52,26 @@ pub const GROUP_BYTES: usize = 16 << 20;
 /// it can hash each without reading the file again.
 pub trait Sink: Write + Send {
     /// The bytes that follow belong to a row group.
-    fn begin_group(&mut self);
+    ///
+    /// # Errors
+    ///
+    /// When what came before cannot be written.
+    fn begin_group(&mut self) -> std::io::Result<()>;
     /// The row group has ended.
-    fn end_group(&mut self, rows: u64);
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    fn end_group(&mut self, rows: u64) -> std::io::Result<()>;
 }
 
 impl Sink for Vec<u8> {
-    fn begin_group(&mut self) {}
-    fn end_group(&mut self, _rows: u64) {}
+    fn begin_group(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn end_group(&mut self, _rows: u64) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What every file says about how it came to be; nothing here differs between
@@ -211,14 +223,14 @@ impl<R: Row, W: Sink> TableWriter<R, W> {
     ) -> Result<(), ParquetError> {
         // Flushed on both sides, so that the sink's border is the group's.
         self.file.flush()?;
-        self.file.inner_mut().begin_group();
+        self.file.inner_mut().begin_group()?;
         let mut group = self.file.next_row_group()?;
         for chunk in chunks.into_iter().flatten() {
             chunk.append_to_row_group(&mut group)?;
         }
         group.close()?;
         self.file.flush()?;
-        self.file.inner_mut().end_group(rows);
+        self.file.inner_mut().end_group(rows)?;
         Ok(())
     }
 }

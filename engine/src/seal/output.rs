@@ -1,0 +1,150 @@
+//! All tables of a run at once: what the conductor pushes rows into.
+
+use super::file::HashedFile;
+use super::folder::RunFolder;
+use super::key::Key;
+use crate::anomaly::Anomaly;
+use crate::capture::CaptureSummary;
+use crate::error::Result;
+use crate::finding::{CoverageRow, Finding, Verdict};
+use crate::flow::FlowRecord;
+use crate::table::{CaptureRow, CertificateRow, FileMeta, InterfaceRow, Row, TableWriter, TlsRow};
+
+type Writer<R> = TableWriter<R, HashedFile>;
+
+/// The tables of a run while they are written. Rows arrive in an order that
+/// depends on the input alone; then so do the files.
+#[derive(Debug)]
+pub struct OutputSet {
+    captures: Writer<CaptureRow>,
+    interfaces: Writer<InterfaceRow>,
+    flows: Writer<FlowRecord>,
+    tls: Writer<TlsRow>,
+    certificates: Writer<CertificateRow>,
+    findings: Writer<Finding>,
+    anomalies: Writer<Anomaly>,
+    coverage: Writer<CoverageRow>,
+    verdicts: Writer<Verdict>,
+}
+
+impl OutputSet {
+    /// Creates every table's file in the run folder.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be created.
+    pub fn create(folder: &RunFolder, key: &Key, meta: &FileMeta) -> Result<Self> {
+        fn writer<R: Row>(folder: &RunFolder, key: &Key, meta: &FileMeta) -> Result<Writer<R>> {
+            let name = format!("{}.parquet", R::TABLE);
+            TableWriter::new(folder.create_file(&name, key)?, meta)
+        }
+        Ok(Self {
+            captures: writer(folder, key, meta)?,
+            interfaces: writer(folder, key, meta)?,
+            flows: writer(folder, key, meta)?,
+            tls: writer(folder, key, meta)?,
+            certificates: writer(folder, key, meta)?,
+            findings: writer(folder, key, meta)?,
+            anomalies: writer(folder, key, meta)?,
+            coverage: writer(folder, key, meta)?,
+            verdicts: writer(folder, key, meta)?,
+        })
+    }
+
+    /// One input file, with its interfaces.
+    ///
+    /// # Errors
+    ///
+    /// This and all below: when the table cannot be written.
+    pub fn push_capture(&mut self, capture: u32, summary: CaptureSummary) -> Result<()> {
+        for (interface, row) in (0..).zip(&summary.interfaces) {
+            self.interfaces.push(InterfaceRow {
+                capture,
+                interface,
+                summary: row.clone(),
+            })?;
+        }
+        self.captures.push(CaptureRow { capture, summary })
+    }
+
+    /// A finished flow.
+    pub fn push_flow(&mut self, row: FlowRecord) -> Result<()> {
+        self.flows.push(row)
+    }
+
+    /// A handshake.
+    pub fn push_tls(&mut self, row: TlsRow) -> Result<()> {
+        self.tls.push(row)
+    }
+
+    /// A certificate; see [`crate::table::CertificateBook`].
+    pub fn push_certificate(&mut self, row: CertificateRow) -> Result<()> {
+        self.certificates.push(row)
+    }
+
+    /// A finding.
+    pub fn push_finding(&mut self, row: Finding) -> Result<()> {
+        self.findings.push(row)
+    }
+
+    /// An anomaly.
+    pub fn push_anomaly(&mut self, row: Anomaly) -> Result<()> {
+        self.anomalies.push(row)
+    }
+
+    /// A row of the coverage.
+    pub fn push_coverage(&mut self, row: CoverageRow) -> Result<()> {
+        self.coverage.push(row)
+    }
+
+    /// A verdict.
+    pub fn push_verdict(&mut self, row: Verdict) -> Result<()> {
+        self.verdicts.push(row)
+    }
+
+    /// Rows of `flows`, `tls_handshakes`, `certificates` and `anomalies` so far.
+    pub fn row_counts(&self) -> RowCounts {
+        RowCounts {
+            flows: self.flows.rows(),
+            tls_handshakes: self.tls.rows(),
+            certificates: self.certificates.rows(),
+            anomalies: self.anomalies.rows(),
+        }
+    }
+
+    /// Writes what is left and takes every file into the folder's seal.
+    ///
+    /// # Errors
+    ///
+    /// When a table cannot be written.
+    pub fn finish(self, folder: &mut RunFolder) -> Result<()> {
+        fn close<R: Row>(writer: Writer<R>, folder: &mut RunFolder) -> Result<()> {
+            let (file, rows) = writer.finish()?;
+            let finished = file.finish(Some(R::TABLE), rows)?;
+            folder.add(finished);
+            Ok(())
+        }
+        close(self.captures, folder)?;
+        close(self.interfaces, folder)?;
+        close(self.flows, folder)?;
+        close(self.tls, folder)?;
+        close(self.certificates, folder)?;
+        close(self.findings, folder)?;
+        close(self.anomalies, folder)?;
+        close(self.coverage, folder)?;
+        close(self.verdicts, folder)
+    }
+}
+
+/// Rows written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowCounts {
+    /// Of `flows`.
+    pub flows: u64,
+    /// Of `tls_handshakes`.
+    pub tls_handshakes: u64,
+    /// Of `certificates`.
+    pub certificates: u64,
+    /// Of `anomalies`.
+    pub anomalies: u64,
+}
