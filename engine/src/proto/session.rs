@@ -1,23 +1,51 @@
 //! The parser of one flow: decides by content which protocol it is, and hands
 //! the bytes to that protocol's reader.
+//!
+//! Detection keeps a bounded beginning of each direction, with the packet of
+//! each piece, until TLS or one of [`super::plain::registry`] is sure; what
+//! was kept is then replayed to the reader in the order in which it arrived.
+//! Every byte of a direction's stream is reported by exactly one of
+//! [`Session::data`], [`Session::gap`] and [`Session::skipped`].
 
-use super::{Cx, Direction, SessionFacts, Want};
+use super::plain::PlaintextFacts;
+use super::plain::StartTls;
+use super::plain::reader::{Next, Reader, Role, Scene, Services};
+use super::plain::registry::{DATAGRAM, Look, Match, Nature, Protocol, STREAM, by_port};
+use super::tls::{self, TlsSession};
+use super::{Confidence, Cx, Direction, Probe, SessionFacts, Want};
+use crate::evidence::PacketRef;
+use crate::time::CaptureTime;
 
-/// The state of one flow's content.
+/// The state of one flow's content. One pointer until the flow carries payload.
 #[derive(Debug, Default)]
 pub struct Session {
-    _private: (),
+    inner: Option<Box<Inner>>,
 }
 
 impl Session {
     /// The next bytes of a direction's TCP stream, in order, first copy kept.
-    pub fn data(&mut self, _cx: &mut Cx<'_>, _direction: Direction, _bytes: &[u8]) -> Want {
-        Want::Nothing
+    pub fn data(&mut self, cx: &mut Cx<'_>, direction: Direction, bytes: &[u8]) -> Want {
+        if bytes.is_empty() && self.inner.is_none() {
+            return Want::Bytes;
+        }
+        self.inner
+            .get_or_insert_default()
+            .feed(cx, direction, bytes)
     }
 
     /// `len` bytes of a direction's stream are not in the capture.
-    pub fn gap(&mut self, _cx: &mut Cx<'_>, _direction: Direction, _len: u64) -> Want {
-        Want::Nothing
+    pub fn gap(&mut self, cx: &mut Cx<'_>, direction: Direction, len: u64) -> Want {
+        self.inner.get_or_insert_default().gap(cx, direction, len)
+    }
+
+    /// `len` payload bytes of a direction were not delivered because they were
+    /// not wanted ([`Want::Skip`], [`Want::Nothing`]): they count all the same.
+    pub fn skipped(&mut self, direction: Direction, len: u64) {
+        if let Some(inner) = &mut self.inner {
+            inner.count(direction, len);
+            let skip = &mut inner.skip[direction.index()];
+            *skip = skip.saturating_sub(len);
+        }
     }
 
     /// `len` bytes of a direction passed that were not wanted.
@@ -25,17 +53,587 @@ impl Session {
 
     /// One datagram. What it returns holds for the datagrams that follow in
     /// the same direction; `Skip` counts as `Bytes`.
-    pub fn datagram(&mut self, _cx: &mut Cx<'_>, _direction: Direction, _bytes: &[u8]) -> Want {
-        Want::Nothing
+    pub fn datagram(&mut self, cx: &mut Cx<'_>, direction: Direction, bytes: &[u8]) -> Want {
+        if bytes.is_empty() && self.inner.is_none() {
+            return Want::Bytes;
+        }
+        self.inner
+            .get_or_insert_default()
+            .datagram(cx, direction, bytes)
     }
 
     /// Heap bytes held, roughly: what the memory budget counts.
     pub fn heap_bytes(&self) -> usize {
-        0
+        self.inner
+            .as_ref()
+            .map_or(0, |inner| size_of::<Inner>() + inner.heap_bytes())
     }
 
     /// The flow has ended.
-    pub fn end(self, _cx: &mut Cx<'_>) -> SessionFacts {
-        SessionFacts::default()
+    pub fn end(self, cx: &mut Cx<'_>) -> SessionFacts {
+        self.inner
+            .map_or_else(SessionFacts::default, |inner| inner.end(cx))
     }
+}
+
+/// Bytes that one direction's detection keeps while a protocol is not sure.
+const MAX_KEPT: usize = 8 << 10;
+/// Pieces that detection keeps over both directions.
+const MAX_PIECES: usize = 512;
+/// Bytes of one direction that may be nothing known before detection gets rare.
+const MAX_UNKNOWN: u64 = 4 << 10;
+/// What is then passed over before the next look.
+const UNKNOWN_STRIDE: u64 = 16 << 10;
+/// How many such looks, in one direction, before the flow is given up.
+const MAX_LATE_LOOKS: u8 = 8;
+/// Datagrams that may be nothing known before the flow is given up.
+const MAX_UNKNOWN_DATAGRAMS: u8 = 8;
+/// Tunnels inside tunnels (CONNECT through SOCKS and the like).
+const MAX_NESTING: u8 = 4;
+
+#[derive(Debug)]
+struct Inner {
+    phase: Phase,
+    facts: Option<Box<PlaintextFacts>>,
+    services: Services,
+    /// Payload bytes, `[orig, resp]`.
+    encrypted: [u64; 2],
+    plaintext: [u64; 2],
+    /// Bytes of each stream that the reader asked to pass over. Kept here too,
+    /// because an answer about one direction may come from the other's bytes.
+    skip: [u64; 2],
+    /// Directions of which the reader wants nothing more.
+    deaf: [bool; 2],
+    /// What a TLS handshake found next is carried by.
+    transport: &'static str,
+    nesting: u8,
+    datagrams: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Detecting(Option<Box<Hunt>>),
+    Tls {
+        session: Box<TlsSession>,
+        /// Whether TLS was seen; false just after an upgrade was agreed on.
+        seen: bool,
+    },
+    Plain {
+        reader: Box<dyn Reader>,
+        client: Direction,
+        /// Whether its bytes count as encrypted.
+        encrypted: bool,
+    },
+    Opaque,
+}
+
+/// What is kept of a flow that nobody recognised yet.
+#[derive(Debug, Default)]
+struct Hunt {
+    kept: [Vec<u8>; 2],
+    pieces: Vec<Kept>,
+    unknown: [u64; 2],
+    late_looks: [u8; 2],
+    unknown_datagrams: u8,
+}
+
+/// One piece of kept bytes: it begins where the direction's piece before it ends.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    direction: Direction,
+    len: usize,
+    ts: CaptureTime,
+    packet: PacketRef,
+}
+
+#[derive(Clone, Copy)]
+enum Found {
+    Tls,
+    Plain(&'static Protocol, Role),
+}
+
+enum Verdict {
+    Found(Found),
+    NeedMore,
+    Unknown,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Detecting(None),
+            facts: None,
+            services: Services::default(),
+            encrypted: [0; 2],
+            plaintext: [0; 2],
+            skip: [0; 2],
+            deaf: [false; 2],
+            transport: "tcp",
+            nesting: 0,
+            datagrams: false,
+        }
+    }
+}
+
+impl Inner {
+    fn feed(&mut self, cx: &mut Cx<'_>, direction: Direction, bytes: &[u8]) -> Want {
+        let side = direction.index();
+        let mut rest = bytes;
+        loop {
+            let passed = usize::try_from(self.skip[side]).map_or(rest.len(), |n| n.min(rest.len()));
+            if passed > 0 {
+                self.count(direction, passed as u64);
+                self.skip[side] -= passed as u64;
+                rest = rest.get(passed..).unwrap_or_default();
+            }
+            if rest.is_empty() {
+                return self.want(direction);
+            }
+            if self.deaf[side] {
+                self.count(direction, rest.len() as u64);
+                return Want::Nothing;
+            }
+            let next = match &mut self.phase {
+                Phase::Opaque => return Want::Nothing,
+                Phase::Detecting(_) => return self.detect(cx, direction, rest),
+                Phase::Tls { session, seen } => {
+                    if !*seen {
+                        if tls::probe(rest) == Probe::No {
+                            // Agreed on, and then not done: look again at what this is.
+                            self.nest(self.transport);
+                            continue;
+                        }
+                        *seen = true;
+                        self.services.add("ssl");
+                        if let Some(facts) = &mut self.facts {
+                            facts.starttls = Some(StartTls::Taken);
+                        }
+                    }
+                    Next::Want(session.data(cx, direction, rest))
+                }
+                Phase::Plain {
+                    reader,
+                    client,
+                    encrypted,
+                } => {
+                    let from = if direction == *client {
+                        Role::Client
+                    } else {
+                        Role::Server
+                    };
+                    let facts = self.facts.get_or_insert_default();
+                    let mut scene = Scene {
+                        cx,
+                        facts,
+                        services: &mut self.services,
+                        encrypted,
+                    };
+                    reader.data(&mut scene, from, rest)
+                }
+            };
+            match next {
+                Next::Want(want) => {
+                    self.count(direction, rest.len() as u64);
+                    self.note_want(direction, want);
+                    return self.want(direction);
+                }
+                Next::Tls { after, transport } => {
+                    self.leave(direction, &mut rest, after);
+                    self.phase = Phase::Tls {
+                        session: Box::new(TlsSession::new(transport.into())),
+                        seen: false,
+                    };
+                    self.transport = transport;
+                }
+                Next::Tunnel { after, transport } => {
+                    self.leave(direction, &mut rest, after);
+                    self.nest(transport);
+                }
+            }
+        }
+    }
+
+    fn gap(&mut self, cx: &mut Cx<'_>, direction: Direction, len: u64) -> Want {
+        let side = direction.index();
+        let passed = self.skip[side].min(len);
+        self.skip[side] -= passed;
+        let len = len - passed;
+        if len == 0 || self.deaf[side] {
+            return self.want(direction);
+        }
+        let want = match &mut self.phase {
+            Phase::Opaque => Want::Nothing,
+            Phase::Detecting(hunt) => {
+                if let Some(hunt) = hunt {
+                    hunt.drop_all(direction);
+                }
+                Want::Bytes
+            }
+            Phase::Tls { session, .. } => session.gap(cx, direction, len),
+            Phase::Plain { reader, client, .. } => reader.gap(
+                if direction == *client {
+                    Role::Client
+                } else {
+                    Role::Server
+                },
+                len,
+            ),
+        };
+        self.note_want(direction, want);
+        self.want(direction)
+    }
+
+    fn datagram(&mut self, cx: &mut Cx<'_>, direction: Direction, bytes: &[u8]) -> Want {
+        self.datagrams = true;
+        if let Phase::Detecting(hunt) = &mut self.phase {
+            let look = look(cx, direction, bytes, &[], true);
+            let found = DATAGRAM
+                .iter()
+                .find_map(|protocol| match (protocol.probe)(&look) {
+                    Match::Yes(role) => Some(Found::Plain(protocol, role)),
+                    Match::No | Match::NeedMore => None,
+                });
+            match found {
+                Some(found) => self.settle(cx.packet, direction, found),
+                None => {
+                    let hunt = hunt.get_or_insert_default();
+                    hunt.unknown_datagrams = hunt.unknown_datagrams.saturating_add(1);
+                    if hunt.unknown_datagrams >= MAX_UNKNOWN_DATAGRAMS {
+                        self.phase = Phase::Opaque;
+                        return Want::Nothing;
+                    }
+                    return Want::Bytes;
+                }
+            }
+        }
+        match self.feed(cx, direction, bytes) {
+            Want::Nothing => Want::Nothing,
+            Want::Bytes | Want::Skip(_) => {
+                self.skip = [0; 2];
+                Want::Bytes
+            }
+        }
+    }
+
+    /// Looks at a stream's beginning, together with what was kept of it.
+    fn detect(&mut self, cx: &mut Cx<'_>, direction: Direction, bytes: &[u8]) -> Want {
+        let Phase::Detecting(hunt) = &mut self.phase else {
+            return Want::Nothing;
+        };
+        // Usually the first segment says it all, and nothing need be kept.
+        if hunt.as_ref().is_none_or(|hunt| hunt.pieces.is_empty()) {
+            match recognise(&look(cx, direction, bytes, &[], false)) {
+                Verdict::Found(found) => {
+                    self.settle(cx.packet, direction, found);
+                    return self.feed(cx, direction, bytes);
+                }
+                Verdict::Unknown => return self.unknown(direction, bytes.len()),
+                Verdict::NeedMore => {}
+            }
+        }
+        let hunt = hunt.get_or_insert_default();
+        hunt.keep(cx, direction, bytes);
+        if let Some((at, found)) = hunt.look(cx, direction, false) {
+            return self.replay(cx, direction, at, found);
+        }
+        let dropped = hunt.enforce_bounds(direction);
+        if dropped > 0 {
+            return self.unknown(direction, dropped);
+        }
+        Want::Bytes
+    }
+
+    /// A protocol was recognised: its reader gets what was kept.
+    fn replay(&mut self, cx: &mut Cx<'_>, now: Direction, at: Direction, found: Found) -> Want {
+        let Phase::Detecting(hunt) = std::mem::replace(&mut self.phase, Phase::Opaque) else {
+            return Want::Nothing;
+        };
+        let hunt = *hunt.unwrap_or_default();
+        self.settle(cx.packet, at, found);
+        let mut taken = [0_usize; 2];
+        for piece in &hunt.pieces {
+            let taken = &mut taken[piece.direction.index()];
+            let end = taken.saturating_add(piece.len);
+            let bytes = hunt.kept[piece.direction.index()]
+                .get(*taken..end)
+                .unwrap_or_default();
+            *taken = end;
+            let mut then = Cx {
+                ts: piece.ts,
+                packet: piece.packet,
+                anomalies: &mut *cx.anomalies,
+                limits: cx.limits,
+                certificates: &mut *cx.certificates,
+                ports: cx.ports,
+            };
+            self.feed(&mut then, piece.direction, bytes);
+        }
+        self.want(now)
+    }
+
+    /// So many bytes of a direction were nothing known.
+    fn unknown(&mut self, direction: Direction, len: usize) -> Want {
+        let side = direction.index();
+        let Phase::Detecting(hunt) = &mut self.phase else {
+            return Want::Nothing;
+        };
+        let hunt = hunt.get_or_insert_default();
+        hunt.unknown[side] = hunt.unknown[side].saturating_add(len as u64);
+        if hunt.unknown[side] < MAX_UNKNOWN {
+            return Want::Bytes;
+        }
+        hunt.late_looks[side] = hunt.late_looks[side].saturating_add(1);
+        if hunt.late_looks[side] > MAX_LATE_LOOKS {
+            self.phase = Phase::Opaque;
+            return Want::Nothing;
+        }
+        self.skip[side] = UNKNOWN_STRIDE;
+        Want::Skip(UNKNOWN_STRIDE)
+    }
+
+    fn settle(&mut self, packet: PacketRef, direction: Direction, found: Found) {
+        match found {
+            Found::Tls => {
+                self.services.add("ssl");
+                self.phase = Phase::Tls {
+                    session: Box::new(TlsSession::new(self.transport.into())),
+                    seen: true,
+                };
+            }
+            Found::Plain(protocol, role) => {
+                self.services.add(protocol.name);
+                let encrypted = protocol.nature == Nature::Encrypted;
+                let facts = self.facts.get_or_insert_default();
+                // Inside a tunnel, what is readable there says more than the tunnel.
+                if facts.protocol.is_empty() || !encrypted {
+                    facts.protocol = protocol.name;
+                    facts.infrastructure = protocol.nature == Nature::Infrastructure;
+                    facts.encrypted = encrypted;
+                    facts.recognised = packet;
+                }
+                self.phase = Phase::Plain {
+                    reader: (protocol.open)(),
+                    client: match role {
+                        Role::Client => direction,
+                        Role::Server => direction.flip(),
+                    },
+                    encrypted,
+                };
+            }
+        }
+    }
+
+    /// The reader's protocol ends after `after` of `rest`.
+    fn leave(&mut self, direction: Direction, rest: &mut &[u8], after: usize) {
+        let after = after.min(rest.len());
+        self.count(direction, after as u64);
+        *rest = rest.get(after..).unwrap_or_default();
+        if let (Phase::Plain { reader, .. }, Some(facts)) = (&mut self.phase, &mut self.facts) {
+            reader.end(facts);
+        }
+    }
+
+    /// What follows is to be recognised anew.
+    fn nest(&mut self, transport: &'static str) {
+        self.transport = transport;
+        self.nesting = self.nesting.saturating_add(1);
+        self.phase = if self.nesting > MAX_NESTING {
+            Phase::Opaque
+        } else {
+            Phase::Detecting(None)
+        };
+    }
+
+    fn count(&mut self, direction: Direction, len: u64) {
+        let counted = match &self.phase {
+            Phase::Detecting(_) | Phase::Opaque => return,
+            Phase::Tls { .. }
+            | Phase::Plain {
+                encrypted: true, ..
+            } => &mut self.encrypted,
+            Phase::Plain { .. } => &mut self.plaintext,
+        };
+        let counted = &mut counted[direction.index()];
+        *counted = counted.saturating_add(len);
+    }
+
+    fn note_want(&mut self, direction: Direction, want: Want) {
+        match want {
+            Want::Bytes => {}
+            Want::Skip(len) => self.skip[direction.index()] = len,
+            Want::Nothing => self.deaf[direction.index()] = true,
+        }
+    }
+
+    fn want(&self, direction: Direction) -> Want {
+        let side = direction.index();
+        match (&self.phase, self.skip[side]) {
+            (Phase::Opaque, _) => Want::Nothing,
+            _ if self.deaf[side] => Want::Nothing,
+            (_, 0) => Want::Bytes,
+            (_, len) => Want::Skip(len),
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let phase = match &self.phase {
+            Phase::Detecting(Some(hunt)) => size_of::<Hunt>() + hunt.heap_bytes(),
+            Phase::Tls { session, .. } => size_of::<TlsSession>() + session.heap_bytes(),
+            Phase::Plain { reader, .. } => size_of_val(&**reader) + reader.heap_bytes(),
+            Phase::Detecting(None) | Phase::Opaque => 0,
+        };
+        phase + self.facts.as_ref().map_or(0, |facts| facts.heap_bytes())
+    }
+
+    fn end(mut self, cx: &mut Cx<'_>) -> SessionFacts {
+        // What was waiting for more bytes is decided without them. A tunnel
+        // that is recognised so may leave bytes waiting in its turn.
+        for _ in 0..=MAX_NESTING {
+            let Phase::Detecting(Some(hunt)) = &mut self.phase else {
+                break;
+            };
+            match hunt.look(cx, Direction::Orig, true) {
+                Some((at, found)) => self.replay(cx, Direction::Orig, at, found),
+                None => break,
+            };
+        }
+        let tls = match self.phase {
+            Phase::Tls { session, .. } => session.end(cx),
+            Phase::Plain { mut reader, .. } => {
+                if let Some(facts) = &mut self.facts {
+                    reader.end(facts);
+                }
+                Vec::new()
+            }
+            Phase::Detecting(_) | Phase::Opaque => Vec::new(),
+        };
+        let by_content = self.services.joined();
+        let (service, confidence) = match by_content {
+            Some(names) => (Some(names), Some(Confidence::Content)),
+            None => match by_port(self.datagrams, cx.ports.1) {
+                Some(name) => (Some(name.into()), Some(Confidence::Port)),
+                None => (None, None),
+            },
+        };
+        SessionFacts {
+            service,
+            confidence,
+            tls,
+            plaintext: self.facts,
+            bytes_encrypted: self.encrypted,
+            bytes_plaintext: self.plaintext,
+        }
+    }
+}
+
+impl Hunt {
+    fn keep(&mut self, cx: &Cx<'_>, direction: Direction, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.kept[direction.index()].extend_from_slice(bytes);
+        self.pieces.push(Kept {
+            direction,
+            len: bytes.len(),
+            ts: cx.ts,
+            packet: cx.packet,
+        });
+    }
+
+    /// Looks at both directions, the one that just spoke first. What turns out
+    /// to be nothing known is dropped piece by piece: a protocol may begin, or
+    /// a capture set in, at the start of any segment.
+    fn look(&mut self, cx: &Cx<'_>, first: Direction, last: bool) -> Option<(Direction, Found)> {
+        for direction in [first, first.flip()] {
+            while !self.kept[direction.index()].is_empty() {
+                let look = look(
+                    cx,
+                    direction,
+                    &self.kept[direction.index()],
+                    &self.kept[direction.flip().index()],
+                    last,
+                );
+                match recognise(&look) {
+                    Verdict::Found(found) => return Some((direction, found)),
+                    Verdict::NeedMore => break,
+                    Verdict::Unknown => self.drop_first(direction),
+                }
+            }
+        }
+        None
+    }
+
+    /// Gives up what has waited for too long; says how many bytes.
+    fn enforce_bounds(&mut self, direction: Direction) -> usize {
+        let kept = self.kept[direction.index()].len();
+        if kept <= MAX_KEPT && self.pieces.len() <= MAX_PIECES {
+            return 0;
+        }
+        self.drop_all(direction);
+        kept
+    }
+
+    fn drop_first(&mut self, direction: Direction) {
+        let first = self
+            .pieces
+            .iter()
+            .position(|piece| piece.direction == direction);
+        let Some(first) = first else {
+            return self.drop_all(direction);
+        };
+        let piece = self.pieces.remove(first);
+        let side = direction.index();
+        let len = piece.len.min(self.kept[side].len());
+        self.kept[side].drain(..len);
+        self.unknown[side] = self.unknown[side].saturating_add(len as u64);
+    }
+
+    fn drop_all(&mut self, direction: Direction) {
+        self.kept[direction.index()].clear();
+        self.pieces.retain(|piece| piece.direction != direction);
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.kept[0].capacity()
+            + self.kept[1].capacity()
+            + self.pieces.capacity() * size_of::<Kept>()
+    }
+}
+
+fn look<'a>(
+    cx: &Cx<'_>,
+    direction: Direction,
+    bytes: &'a [u8],
+    other: &'a [u8],
+    last: bool,
+) -> Look<'a> {
+    let ports = match direction {
+        Direction::Orig => cx.ports,
+        Direction::Resp => (cx.ports.1, cx.ports.0),
+    };
+    Look {
+        bytes,
+        other,
+        ports,
+        last,
+    }
+}
+
+/// TLS first, then the registry in its order. Whoever may still come to be
+/// sure is waited for, so that the answer does not depend on how the stream
+/// was cut into segments.
+fn recognise(look: &Look<'_>) -> Verdict {
+    match tls::probe(look.bytes) {
+        Probe::Yes => return Verdict::Found(Found::Tls),
+        Probe::NeedMore if !look.last => return Verdict::NeedMore,
+        Probe::NeedMore | Probe::No => {}
+    }
+    for protocol in STREAM {
+        match (protocol.probe)(look) {
+            Match::Yes(role) => return Verdict::Found(Found::Plain(protocol, role)),
+            Match::NeedMore if !look.last => return Verdict::NeedMore,
+            Match::NeedMore | Match::No => {}
+        }
+    }
+    Verdict::Unknown
 }

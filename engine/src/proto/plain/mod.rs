@@ -87,3 +87,22 @@ pub struct PlaintextFacts {
     /// DNS messages seen.
     pub dns_messages: u64,
 }
+
+// What the files below share.
+pub(crate) mod reader;
+pub(crate) mod registry;
+pub(crate) mod text;
+
+// One file per protocol or small family; each has its line in `registry`.
+mod dns;
+mod http;
+
+/// Credentials kept for one flow.
+pub const MAX_CREDENTIALS: usize = 32;
+/// HTTP exchanges kept for one flow.
+pub const MAX_HTTP_EXCHANGES: usize = 256;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! Conversations in HTTP, from RFC 9112 and its companions.
+
+use super::super::StartTls;
+use super::super::testing::{Case, c, client_hello, s, stream, talk, with_session};
+use crate::proto::Direction::{Orig, Resp};
+use crate::proto::Want;
+
+pub(in super::super) fn cases() -> Vec<Case> {
+    vec![
+        stream(
+            "get",
+            "http",
+            vec![
+                c("GET /a?b=c HTTP/1.1\r\nHost: Example.com:8080\r\n\r\n"),
+                s("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
+            ],
+        ),
+        stream(
+            "basic and bearer",
+            "http",
+            vec![
+                c("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n"),
+                s("HTTP/1.1 204 No Content\r\n\r\n"),
+                c("GET / HTTP/1.1\r\nHost: a\r\nauthorization: bearer abcdef\r\nX-API-Key: 1234\r\n\r\n"),
+                s("HTTP/1.1 204 No Content\r\n\r\n"),
+            ],
+        )
+        .credentials("http_basic:11 http_bearer:6 http_api_key:4"),
+        stream(
+            "cookies that suggest a session",
+            "http",
+            vec![c("GET / HTTP/1.1\r\nCookie: theme=dark; PHPSESSID=abcd; lang=en\r\n\r\n")],
+        )
+        .credentials("cookie:4"),
+        stream(
+            "a form",
+            "http",
+            vec![
+                c("POST /login HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 29\r\n\r\nuser=me&password=a%41c&go=yes"),
+                s("HTTP/1.1 302 Found\r\nLocation: /home\r\nContent-Length: 0\r\n\r\n"),
+            ],
+        )
+        .credentials("http_form_password:3"),
+        stream(
+            "digest in a request of a proxy",
+            "http",
+            vec![c("GET http://a.example/ HTTP/1.0\r\nProxy-Authorization: Digest username=x\r\n\r\n")],
+        )
+        .credentials("http_digest:10"),
+        stream(
+            "secret in a query",
+            "http",
+            vec![c("GET /x?access_token=12345&y=1 HTTP/1.1\r\n\r\n")],
+        )
+        .credentials("http_query_secret:5"),
+        stream(
+            "tunnel",
+            "http,ssl",
+            vec![
+                c("CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"),
+                s("HTTP/1.1 200 Connection established\r\n\r\n"),
+                c(client_hello()),
+            ],
+        ),
+        stream(
+            "upgrade to TLS within HTTP",
+            "http,ssl",
+            vec![
+                c("OPTIONS * HTTP/1.1\r\nHost: a\r\nUpgrade: TLS/1.0\r\nConnection: Upgrade\r\n\r\n"),
+                s("HTTP/1.1 101 Switching Protocols\r\nUpgrade: TLS/1.0, HTTP/1.1\r\nConnection: Upgrade\r\n\r\n"),
+                c(client_hello()),
+            ],
+        )
+        .starttls(StartTls::Taken),
+        stream(
+            "websocket",
+            "http,websocket",
+            vec![
+                c("GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n"),
+                s("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"),
+                s(b"\x81\x05hello"),
+                c(b"\x81\x85\x01\x02\x03\x04abcde"),
+            ],
+        ),
+        stream(
+            "http/2 with prior knowledge",
+            "http",
+            vec![
+                c("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+                s(b"\0\0\0\x04\0\0\0\0\0"),
+            ],
+        ),
+        stream(
+            "a response whose request is not in the capture",
+            "http",
+            vec![s("HTTP/1.0 404 Not Found\r\n\r\nnothing here")],
+        ),
+    ]
+}
+
+#[track_caller]
+fn exchanges(case: &Case) -> Vec<String> {
+    let facts = case.run().plaintext.expect("recognised");
+    assert_eq!(facts.http_exchanges, facts.http.len() as u64);
+    let shown = facts.http.iter().map(|exchange| {
+        let location = exchange
+            .location
+            .as_ref()
+            .map(|target| format!(" -> {}|{}", target.scheme, target.host))
+            .unwrap_or_default();
+        format!(
+            "{} {} {} {}{location}",
+            exchange.method,
+            exchange.host.as_deref().unwrap_or("-"),
+            exchange.path,
+            exchange
+                .status
+                .map_or("-".to_owned(), |status| status.to_string()),
+        )
+    });
+    shown.collect()
+}
+
+#[test]
+fn answers_find_their_requests() {
+    let pipelined = stream(
+        "pipelined",
+        "http",
+        vec![
+            c(
+                "HEAD /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nPOST http://B.example:81/3?q HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET /4 HTTP/1.1\r\n\r\n",
+            ),
+            s(
+                "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nTrailer: x\r\n\r\n",
+            ),
+            s(
+                "HTTP/1.1 301 Moved\r\nLocation: HTTPS://Other.example:443/3\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 302 Found\r\nLocation: //x.example/4\r\nContent-Length: 0\r\n\r\n",
+            ),
+        ],
+    );
+    assert_eq!(
+        exchanges(&pipelined),
+        [
+            "HEAD a /1 200",
+            "GET a /2 200",
+            "POST b.example /3 301 -> https|other.example",
+            "GET - /4 302 -> |x.example",
+        ]
+    );
+}
+
+#[test]
+fn hosts_and_paths_are_cut_to_what_is_needed() {
+    let case = stream(
+        "hosts",
+        "http",
+        vec![c(
+            "GET /p?secret#f HTTP/1.1\r\nHost: [2001:DB8::1]:80\r\n\r\nCONNECT u:p@H.example:443 HTTP/1.1\r\n\r\n",
+        )],
+    );
+    assert_eq!(
+        exchanges(&case),
+        ["GET 2001:db8::1 /p -", "CONNECT h.example  -"]
+    );
+    let long = format!(
+        "GET /{} HTTP/1.1\r\nHost: {}\r\n\r\n",
+        "p".repeat(9_000),
+        "h".repeat(900)
+    );
+    let facts = talk(&[c(long)]).plaintext.expect("recognised");
+    let exchange = &facts.http[0];
+    assert_eq!(
+        (exchange.path.len(), exchange.host.as_ref().map(String::len)),
+        (1024, Some(255))
+    );
+}
+
+#[test]
+fn bodies_are_passed_over_and_counted() {
+    let facts = with_session((40_000, 80), |session, cx| {
+        assert_eq!(
+            session.data(cx, Orig, b"GET / HTTP/1.1\r\n\r\n"),
+            Want::Bytes
+        );
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nabc";
+        assert_eq!(session.data(cx, Resp, head), Want::Skip(999_997));
+        session.skipped(Resp, 900_000);
+        assert_eq!(session.gap(cx, Resp, 99_997), Want::Bytes);
+        assert_eq!(
+            session.data(cx, Orig, b"GET /2 HTTP/1.1\r\n\r\n"),
+            Want::Bytes
+        );
+        assert_eq!(
+            session.data(cx, Resp, b"HTTP/1.1 404 No\r\n\r\nuntil the end"),
+            Want::Nothing
+        );
+        session.skipped(Resp, 5);
+    });
+    let plain = facts.plaintext.expect("recognised");
+    let statuses: Vec<_> = plain.http.iter().map(|exchange| exchange.status).collect();
+    assert_eq!(statuses, [Some(200), Some(404)]);
+    assert_eq!(facts.bytes_plaintext[1], 47 + 900_000 + 19 + 13 + 5);
+}
+
+#[test]
+fn a_gap_costs_the_status_and_nothing_else() {
+    let facts = with_session((40_000, 80), |session, cx| {
+        session.data(cx, Orig, b"GET /1 HTTP/1.1\r\n\r\n");
+        session.gap(cx, Resp, 700);
+        session.data(cx, Resp, b"middle of a body");
+        session.data(cx, Orig, b"GET /2 HTTP/1.1\r\n\r\n");
+        session.data(cx, Resp, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+    let statuses: Vec<_> = facts
+        .plaintext
+        .expect("recognised")
+        .http
+        .iter()
+        .map(|exchange| exchange.status)
+        .collect();
+    assert_eq!(statuses, [None, Some(200)]);
+}
+
+#[test]
+fn a_capture_may_begin_within_a_body() {
+    let facts = talk(&[
+        s("middle of a page that was asked for earlier"),
+        c("GET /next HTTP/1.1\r\nHost: a\r\n\r\n"),
+        s("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    ]);
+    assert_eq!(facts.service.as_deref(), Some("http"));
+    assert_eq!(
+        facts.plaintext.expect("recognised").http[0].status,
+        Some(200)
+    );
+}
+
+#[test]
+fn exchanges_and_heads_are_bounded() {
+    let many = "GET / HTTP/1.1\r\n\r\n".repeat(3_000);
+    let facts = talk(&[c(many)]).plaintext.expect("recognised");
+    assert_eq!((facts.http.len(), facts.http_exchanges), (256, 3_000));
+    let endless = format!("GET / HTTP/1.1\r\n{}", "x: y\r\n".repeat(20_000));
+    let facts = talk(&[c(endless)]).plaintext.expect("recognised");
+    assert_eq!(facts.http_exchanges, 0);
+}
