@@ -138,7 +138,7 @@ impl Drop for RunFolder {
 }
 
 /// `20261122T130405Z-1f2e3d4c`.
-fn new_run_id(now: SystemTime) -> Result<String> {
+pub(super) fn new_run_id(now: SystemTime) -> Result<String> {
     let mut random = [0_u8; 4];
     getrandom::fill(&mut random)
         .map_err(|e| Error::Key(format!("the system gave no random bytes: {e}")))?;

@@ -7,6 +7,8 @@ mod folder;
 mod key;
 mod manifest;
 mod output;
+mod verify;
+mod reseal;
 
 pub use canonical::canonical;
 pub use file::{HashedFile, Output, RowGroup};
@@ -14,3 +16,5 @@ pub use folder::{PARTIAL_PREFIX, RunFolder};
 pub use key::{HmacSha256, Key, MIN_SECRET_BYTES, Purpose};
 pub use manifest::{InputEntry, MANIFEST, Manifest, ManifestInput, PreviousSeal};
 pub use output::{OutputSet, RowCounts};
+pub use reseal::reseal;
+pub use verify::{Problem, SealSeen, Trouble, VerifyReport, verify};

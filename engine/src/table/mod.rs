@@ -13,6 +13,8 @@ pub mod certificates;
 pub mod findings;
 pub mod anomalies;
 pub mod verdicts;
+pub mod docs;
+pub mod read;
 
 pub use captures::{CaptureRow, InterfaceRow};
 pub use certificates::{CertificateBook, CertificateRow, Role};

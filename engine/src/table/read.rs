@@ -1,0 +1,382 @@
+//! Tables back from their files: what `audit` needs of a run that was verified,
+//! and any table as JSON rows.
+
+use super::column::hex;
+use crate::control::Severity;
+use crate::error::{Error, Result};
+use crate::evidence::{FlowId, PacketRef};
+use crate::finding::{CoverageRow, Finding, Verdict, VerdictKind};
+use crate::time::CaptureTime;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampNanosecondType,
+};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{DataType, TimeUnit};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// Calls `each` with every row of a Parquet file as a JSON object: times as
+/// nanoseconds since the epoch, bytes as hex, nulls as null.
+///
+/// # Errors
+///
+/// When the file cannot be read, or has types that no table has; and what
+/// `each` returns.
+pub fn rows(path: &Path, mut each: impl FnMut(Map<String, Value>) -> Result<()>) -> Result<()> {
+    let failed = |message: String| Error::Table {
+        table: path.display().to_string(),
+        message,
+    };
+    let file = File::open(path).map_err(|e| Error::io(path, "cannot open the table", e))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| builder.with_batch_size(1_024).build())
+        .map_err(|e| failed(e.to_string()))?;
+    for batch in reader {
+        let batch = batch.map_err(|e| failed(e.to_string()))?;
+        for index in 0..batch.num_rows() {
+            each(row(&batch, index).map_err(failed)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// All rows of a Parquet file as JSON objects; see [`rows`].
+///
+/// # Errors
+///
+/// As [`rows`].
+pub fn all_rows(path: &Path) -> Result<Vec<Map<String, Value>>> {
+    let mut out = Vec::new();
+    rows(path, |row| {
+        out.push(row);
+        Ok(())
+    })?;
+    Ok(out)
+}
+
+/// Key-value metadata of a Parquet file.
+///
+/// # Errors
+///
+/// When the file cannot be read.
+pub fn metadata(path: &Path) -> Result<Vec<(String, String)>> {
+    let file = File::open(path).map_err(|e| Error::io(path, "cannot open the table", e))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| Error::Table {
+        table: path.display().to_string(),
+        message: e.to_string(),
+    })?;
+    let pairs = builder.metadata().file_metadata().key_value_metadata();
+    let pairs = pairs.map(Vec::as_slice).unwrap_or_default().iter();
+    Ok(pairs
+        .map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default()))
+        .collect())
+}
+
+fn row(batch: &RecordBatch, index: usize) -> Result<Map<String, Value>, String> {
+    let schema = batch.schema();
+    let fields = schema.fields().iter().zip(batch.columns());
+    fields
+        .map(|(field, array)| Ok((field.name().clone(), value(array, index)?)))
+        .collect()
+}
+
+fn value(array: &ArrayRef, index: usize) -> Result<Value, String> {
+    if array.is_null(index) {
+        return Ok(Value::Null);
+    }
+    Ok(match array.data_type() {
+        DataType::Boolean => array.as_boolean().value(index).into(),
+        DataType::Int8 => array.as_primitive::<Int8Type>().value(index).into(),
+        DataType::Int16 => array.as_primitive::<Int16Type>().value(index).into(),
+        DataType::Int32 => array.as_primitive::<Int32Type>().value(index).into(),
+        DataType::Int64 => array.as_primitive::<Int64Type>().value(index).into(),
+        DataType::Float32 => array.as_primitive::<Float32Type>().value(index).into(),
+        DataType::Float64 => array.as_primitive::<Float64Type>().value(index).into(),
+        DataType::Utf8 => array.as_string::<i32>().value(index).into(),
+        DataType::Binary => hex(array.as_binary::<i32>().value(index)).into(),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            let array = array.as_primitive::<TimestampNanosecondType>();
+            array.value(index).into()
+        }
+        DataType::List(_) => {
+            let items = array.as_list::<i32>().value(index);
+            let items: Result<Vec<Value>, String> =
+                (0..items.len()).map(|at| value(&items, at)).collect();
+            items?.into()
+        }
+        DataType::Struct(fields) => {
+            let columns = fields.iter().zip(array.as_struct().columns());
+            let members: Result<Map<String, Value>, String> = columns
+                .map(|(field, column)| Ok((field.name().clone(), value(column, index)?)))
+                .collect();
+            members?.into()
+        }
+        other => {
+            return Err(format!(
+                "no table of this version has a column of type {other}"
+            ));
+        }
+    })
+}
+
+/// The verdicts of a run.
+///
+/// # Errors
+///
+/// These and those below: when the table cannot be read, or is not of this version.
+pub fn verdicts(run: &Path) -> Result<Vec<Verdict>> {
+    typed(run, "verdicts", |row| {
+        let verdict = match row.text("verdict")?.as_str() {
+            "pass" => VerdictKind::Pass,
+            "fail" => VerdictKind::Fail,
+            "not_observed" => VerdictKind::NotObserved,
+            other => return Err(format!("unknown verdict {other:?}")),
+        };
+        Ok(Verdict {
+            control_id: row.text("control_id")?,
+            check_id: row.text_opt("check_id")?,
+            title: row.text("title")?,
+            requirement: row.text("requirement")?,
+            assurance_levels: row.texts("assurance_levels")?,
+            stride: row.texts("stride")?,
+            aatt: row.texts("aatt")?,
+            verdict,
+            evaluated: row.number("evaluated")?,
+            passed: row.number("passed")?,
+            warned: row.number("warned")?,
+            failed: row.number("failed")?,
+            refused: row.number("refused")?,
+            not_observed: row.number("not_observed")?,
+            worst_severity: row
+                .text_opt("worst_severity")?
+                .map(|name| severity(&name))
+                .transpose()?,
+            reason: row.text("reason")?,
+            example_flow_ids: row.flow_ids("example_flow_ids")?,
+        })
+    })
+}
+
+/// The coverage of a run.
+pub fn coverage(run: &Path) -> Result<Vec<CoverageRow>> {
+    typed(run, "coverage", |row| {
+        Ok(CoverageRow {
+            capture: row.number("capture")?,
+            check_id: intern(&row.text("check_id")?)?,
+            passed: row.number("passed")?,
+            warned: row.number("warned")?,
+            failed: row.number("failed")?,
+            refused: row.number("refused")?,
+            not_observed: row.number("not_observed")?,
+            reason: row.text("reason")?,
+            bytes_affected: row.number("bytes_affected")?,
+            example_flow_ids: row.flow_ids("example_flow_ids")?,
+        })
+    })
+}
+
+/// The findings of a run, worst first.
+pub fn findings(run: &Path) -> Result<Vec<Finding>> {
+    typed(run, "findings", |row| {
+        Ok(Finding {
+            finding_id: row.text("finding_id")?,
+            ts_first: row.time("ts_first")?,
+            ts_last: row.time("ts_last")?,
+            first: PacketRef {
+                capture: row.number("capture")?,
+                frame: row.number("first_frame")?,
+                offset: row.number("first_offset")?,
+            },
+            check_id: intern(&row.text("check_id")?)?,
+            severity: severity(&row.text("severity")?)?,
+            baseline: match row.get("baseline")? {
+                Value::Null => None,
+                value => Some(value.as_bool().ok_or("baseline is no truth value")?),
+            },
+            src: row.address("src_ip")?,
+            dst: row.address("dst_ip")?,
+            dst_port: row.number("dst_port")?,
+            destination: row.text("destination")?,
+            detail: row.text("detail")?,
+            flow_ids: row.flow_ids("flow_ids")?,
+            flow_count: row.number("flow_count")?,
+            title: row.text("title")?,
+            explanation: row.text("explanation")?,
+            attack_techniques: row
+                .texts("attack_techniques")?
+                .iter()
+                .map(|id| intern(id))
+                .collect::<Result<_, String>>()?,
+            evidence: row
+                .list("evidence_frames")?
+                .iter()
+                .map(|frame| {
+                    let frame = Fields(frame.as_object().ok_or("evidence is no struct")?);
+                    Ok(PacketRef {
+                        capture: frame.number("capture")?,
+                        frame: frame.number("frame")?,
+                        offset: frame.number("offset")?,
+                    })
+                })
+                .collect::<Result<_, String>>()?,
+            prevalence_hosts: row.number("prevalence_hosts")?,
+        })
+    })
+}
+
+/// What an audit says of the inputs of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CaptureBrief {
+    /// Row number.
+    pub capture: u32,
+    /// As given on the command line.
+    pub path: String,
+    /// SHA-256, hex.
+    pub sha256: Option<String>,
+    /// Packets read.
+    pub packets: u64,
+    /// Size as stored.
+    pub size_bytes: u64,
+    /// Earliest packet.
+    pub ts_first: Option<CaptureTime>,
+    /// Latest packet.
+    pub ts_last: Option<CaptureTime>,
+    /// Why the file, or its rest, could not be read.
+    pub error: Option<String>,
+}
+
+/// The inputs of a run.
+pub fn captures(run: &Path) -> Result<Vec<CaptureBrief>> {
+    typed(run, "captures", |row| {
+        Ok(CaptureBrief {
+            capture: row.number("capture")?,
+            path: row.text("path")?,
+            sha256: row.text_opt("sha256")?,
+            packets: row.number("packets")?,
+            size_bytes: row.number("size_bytes")?,
+            ts_first: row.time_opt("ts_first")?,
+            ts_last: row.time_opt("ts_last")?,
+            error: row.text_opt("error")?,
+        })
+    })
+}
+
+fn typed<T>(
+    run: &Path,
+    table: &str,
+    make: impl Fn(Fields<'_>) -> Result<T, String>,
+) -> Result<Vec<T>> {
+    let path = run.join(format!("{table}.parquet"));
+    let mut out = Vec::new();
+    rows(&path, |row| {
+        let made = make(Fields(&row)).map_err(|message| Error::Table {
+            table: path.display().to_string(),
+            message,
+        })?;
+        out.push(made);
+        Ok(())
+    })?;
+    Ok(out)
+}
+
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl Fields<'_> {
+    fn get(&self, key: &str) -> Result<&Value, String> {
+        self.0.get(key).ok_or_else(|| format!("no column {key}"))
+    }
+
+    fn text_opt(&self, key: &str) -> Result<Option<String>, String> {
+        match self.get(key)? {
+            Value::Null => Ok(None),
+            Value::String(text) => Ok(Some(text.clone())),
+            _ => Err(format!("column {key} is no text")),
+        }
+    }
+
+    fn text(&self, key: &str) -> Result<String, String> {
+        let text = self.text_opt(key)?;
+        text.ok_or_else(|| format!("column {key} is null"))
+    }
+
+    fn number<T: TryFrom<i64>>(&self, key: &str) -> Result<T, String> {
+        let number = self.get(key)?.as_i64().and_then(|n| T::try_from(n).ok());
+        number.ok_or_else(|| format!("column {key} is no number in its range"))
+    }
+
+    fn time_opt(&self, key: &str) -> Result<Option<CaptureTime>, String> {
+        match self.get(key)? {
+            Value::Null => Ok(None),
+            value => {
+                let nanos = value
+                    .as_i64()
+                    .ok_or_else(|| format!("column {key} is no time"))?;
+                Ok(Some(CaptureTime::from_nanos(nanos)))
+            }
+        }
+    }
+
+    fn time(&self, key: &str) -> Result<CaptureTime, String> {
+        let time = self.time_opt(key)?;
+        time.ok_or_else(|| format!("column {key} is null"))
+    }
+
+    fn address(&self, key: &str) -> Result<std::net::IpAddr, String> {
+        let text = self.text(key)?;
+        text.parse()
+            .map_err(|_| format!("column {key} holds no address: {text:?}"))
+    }
+
+    fn list(&self, key: &str) -> Result<&[Value], String> {
+        let list = self.get(key)?.as_array();
+        list.map(Vec::as_slice)
+            .ok_or_else(|| format!("column {key} is no list"))
+    }
+
+    fn texts(&self, key: &str) -> Result<Vec<String>, String> {
+        let texts = self
+            .list(key)?
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned));
+        texts
+            .collect::<Option<_>>()
+            .ok_or_else(|| format!("column {key} holds something else than text"))
+    }
+
+    fn flow_ids(&self, key: &str) -> Result<Vec<FlowId>, String> {
+        let ids = self.list(key)?.iter().map(|item| item.as_i64().map(FlowId));
+        ids.collect::<Option<_>>()
+            .ok_or_else(|| format!("column {key} holds something else than flow ids"))
+    }
+}
+
+fn severity(name: &str) -> Result<Severity, String> {
+    Severity::from_name(name).ok_or_else(|| format!("unknown severity {name:?}"))
+}
+
+/// Check and technique ids are `&'static str` in the engine, where they come
+/// from its own lists. Read back, each different one is kept for good; a bound
+/// keeps a forged table from making that a leak.
+fn intern(text: &str) -> Result<&'static str, String> {
+    const MOST: usize = 4_096;
+    static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut known = KNOWN
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(found) = known.get(text) {
+        return Ok(found);
+    }
+    if known.len() >= MOST || text.len() > 256 {
+        return Err(format!(
+            "more than {MOST} different ids, or one beyond 256 bytes"
+        ));
+    }
+    let kept: &'static str = Box::leak(text.to_owned().into_boxed_str());
+    known.insert(kept);
+    Ok(kept)
+}
