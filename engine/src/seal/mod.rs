@@ -18,3 +18,6 @@ pub use manifest::{InputEntry, MANIFEST, Manifest, ManifestInput, PreviousSeal};
 pub use output::{OutputSet, RowCounts};
 pub use reseal::reseal;
 pub use verify::{Problem, SealSeen, Trouble, VerifyReport, verify};
+
+#[cfg(test)]
+mod tests;

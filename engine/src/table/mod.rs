@@ -21,3 +21,6 @@ pub use certificates::{CertificateBook, CertificateRow, Role};
 pub use column::{Class, Column};
 pub use tls_handshakes::TlsRow;
 pub use writer::{FileMeta, Row, SCHEMA_VERSION, Sink, TableWriter};
+
+#[cfg(test)]
+pub(crate) mod tests;
