@@ -48,9 +48,6 @@ impl Session {
         }
     }
 
-    /// `len` bytes of a direction passed that were not wanted.
-    pub fn skipped(&mut self, _direction: Direction, _len: u64) {}
-
     /// One datagram. What it returns holds for the datagrams that follow in
     /// the same direction; `Skip` counts as `Bytes`.
     pub fn datagram(&mut self, cx: &mut Cx<'_>, direction: Direction, bytes: &[u8]) -> Want {
