@@ -1,14 +1,19 @@
 //! One capture file from its first batch to its summary.
 
+use super::cut::PcapCutter;
 use super::damage::{self, Damage, DamagePlace, Detour};
 use super::map::Mapping;
+use super::pcapng::{self, Interface, Section};
+use super::sections::{Extras, NgCut, Sections};
+use super::stream::{self, Compression, CutChunk, Settings, Shared, Stream};
 use super::view::View;
 use super::walk::{self, Walked};
-use super::{CaptureSummary, InterfaceSummary, Options, Packet, pcap, resync};
+use super::{CaptureSummary, Options, Packet, pcap, resync};
 use crate::anomaly::AnomalyKind;
 use crate::error::{Error, Result};
 use crate::time::CaptureTime;
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -17,20 +22,27 @@ use std::sync::{Arc, OnceLock};
 pub(super) enum Backing {
     /// The whole file.
     Mapped(Mapping),
+    /// A stream's buffer.
+    Shared(Arc<Shared>),
 }
 
 impl Backing {
     fn view(&self) -> View<'_> {
         match self {
             Self::Mapped(mapping) => View::whole(mapping.bytes()),
+            Self::Shared(shared) => shared.view(),
         }
     }
 }
 
 /// How the records of a chunk are laid out.
 #[derive(Clone, Debug)]
-pub(super) enum Layout {
+enum Layout {
     Pcap(Arc<pcap::Header>),
+    Ng {
+        section: Section,
+        interfaces: Arc<[Interface]>,
+    },
 }
 
 /// A run of chunks that may be walked at the same time, in file order. Owns
@@ -95,7 +107,9 @@ impl Chunk {
         if self.exact {
             return self.walk_from(self.start, sink);
         }
-        let Layout::Pcap(header) = &self.layout;
+        let Layout::Pcap(header) = &self.layout else {
+            return self.walk_from(self.start, sink);
+        };
         let view = self.backing.view();
         match resync::search(&view, header, self.start, self.end) {
             Ok(Some(found)) => self.walk_from(found, sink),
@@ -117,6 +131,18 @@ impl Chunk {
                 &|| self.shrunk(),
                 sink,
             ),
+            Layout::Ng {
+                section,
+                interfaces,
+            } => pcapng::walk(
+                self.backing.view(),
+                *section,
+                interfaces,
+                start,
+                self.end,
+                self.plan.as_deref().unwrap_or_default(),
+                sink,
+            ),
         }
     }
 
@@ -124,6 +150,7 @@ impl Chunk {
     fn shrunk(&self) -> Option<u64> {
         match &self.backing {
             Backing::Mapped(mapping) => (!mapping.is_intact()).then(|| mapping.readable() as u64),
+            Backing::Shared(_) => None,
         }
     }
 }
@@ -134,10 +161,37 @@ pub struct Finished {
     /// The file's row; the columns that decoding fills are still zero, and the
     /// hash of a mapped file is still to be filled in.
     pub summary: CaptureSummary,
-    /// Damage, each kind once; places count packets from the file's first.
+    /// Damage, each kind once, in the file's order; places count packets from
+    /// the file's first.
     pub damage: Vec<Damage>,
-    /// Packets known to be lost to damage.
+    /// Packets known to be lost to damage; at least one for each damaged place.
     pub packets_lost: u64,
+    /// What a pcapng says besides packets.
+    pub extras: Extras,
+}
+
+/// What the records look like, and where the cutting stands.
+#[derive(Debug)]
+pub(super) enum Format {
+    Pcap(Arc<pcap::Header>),
+    Ng,
+}
+
+/// Where the bytes come from.
+pub(super) enum Source {
+    /// A regular file, opened when it is its turn.
+    File { size: u64 },
+    /// Something that can be read only once, and is open.
+    Once(Option<Box<dyn Read + Send>>),
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File { size } => f.debug_struct("File").field("size", size).finish(),
+            Self::Once(_) => f.write_str("Once"),
+        }
+    }
 }
 
 /// A capture that was found readable by [`discover`](super::discover).
@@ -147,9 +201,13 @@ pub struct CaptureFile {
     options: Options,
     first_ts: Option<CaptureTime>,
     order_in_set: u32,
-    size: Option<u64>,
-    header: Arc<pcap::Header>,
+    source: Source,
+    compression: Compression,
+    format: Format,
     mapping: OnceLock<Option<Mapping>>,
+    stream: Option<Stream>,
+    cutter: PcapCutter,
+    sections: Box<Sections>,
     /// Where the next batch begins, if nobody knows better.
     border: u64,
     /// Where the next record begins, as [`CaptureFile::advance`] said.
@@ -166,23 +224,32 @@ struct Totals {
 }
 
 impl CaptureFile {
-    pub(super) fn new_pcap(
+    pub(super) fn new(
         path: PathBuf,
         options: Options,
-        header: pcap::Header,
-        size: Option<u64>,
+        source: Source,
+        compression: Compression,
+        format: Format,
         first_ts: Option<CaptureTime>,
     ) -> Self {
+        let border = match &format {
+            Format::Pcap(header) => header.len as u64,
+            Format::Ng => 0,
+        };
         Self {
-            border: header.len as u64,
-            known: Some(header.len as u64),
             path,
             options,
             first_ts,
             order_in_set: 0,
-            size,
-            header: Arc::new(header),
+            source,
+            compression,
+            format,
             mapping: OnceLock::new(),
+            stream: None,
+            cutter: PcapCutter::new(border),
+            sections: Box::default(),
+            border,
+            known: Some(border),
             given_back: 0,
             total: Totals::default(),
         }
@@ -204,48 +271,55 @@ impl CaptureFile {
 
     /// Bytes as stored; `None` for streams.
     pub fn size_hint(&self) -> Option<u64> {
-        self.size
+        match self.source {
+            Source::File { size } => Some(size),
+            Source::Once(_) => None,
+        }
     }
 
     /// The mapped bytes, so that another thread can hash them; `None` for what
-    /// is read as a stream. Pages behind [`CaptureFile::advance`] are read
-    /// again from the page cache should a hash lag behind.
+    /// is read as a stream (and hashed there). Pages behind
+    /// [`CaptureFile::advance`] are read again from the page cache should a
+    /// hash lag behind.
     pub fn mapping(&self) -> Option<Mapping> {
         self.mapping
             .get_or_init(|| {
-                let len = self.size.filter(|&len| len > 0 && self.options.use_mmap)?;
+                let plain = self.compression == Compression::None && self.options.use_mmap;
+                let len = self.size_hint().filter(|&len| plain && len > 0)?;
                 Mapping::new(File::open(&self.path).ok()?, len).ok()
             })
             .clone()
     }
 
-    /// The next chunks; `None` at the end. May be called before the batch
-    /// before it was walked; then its first chunk has to search as well.
+    /// The next chunks; `None` at the end. A mapped file may be asked again
+    /// before the batch before was walked; then the first chunk has to search
+    /// as well.
     ///
     /// # Errors
     ///
     /// When the file cannot be opened any more.
     pub fn next_batch(&mut self) -> Result<Option<Batch>> {
-        let Some(mapping) = self.mapping() else {
-            return Err(Error::io(
-                &self.path,
-                "cannot map the capture",
-                std::io::Error::other("unsupported"),
-            ));
-        };
+        match (self.mapping(), &self.format) {
+            (Some(mapping), Format::Pcap(header)) => {
+                let header = Arc::clone(header);
+                Ok(self.next_mapped(mapping, &header))
+            }
+            (Some(mapping), Format::Ng) => Ok(self.next_mapped_ng(mapping)),
+            (None, _) => self.next_streamed(),
+        }
+    }
+
+    fn next_mapped(&mut self, mapping: Mapping, header: &Arc<pcap::Header>) -> Option<Batch> {
         let file_end = mapping.readable() as u64;
         let known = self.known.take();
         let mut start = known.map_or(self.border, |known| known.max(self.border));
-        if start >= file_end {
-            return Ok(None);
-        }
         let size = (self.options.chunk_bytes as u64).max(1);
         let mut chunks = Vec::new();
         while chunks.len() < self.options.batch_chunks.max(1) && start < file_end {
             let end = (start / size).saturating_add(1).saturating_mul(size);
             chunks.push(Chunk {
                 backing: Backing::Mapped(mapping.clone()),
-                layout: Layout::Pcap(Arc::clone(&self.header)),
+                layout: Layout::Pcap(Arc::clone(header)),
                 start,
                 end: end.min(file_end),
                 exact: chunks.is_empty() && known.is_some(),
@@ -254,10 +328,99 @@ impl CaptureFile {
             start = end;
         }
         self.border = start.min(file_end);
-        Ok(Some(Batch {
+        (!chunks.is_empty()).then_some(Batch {
             backing: Backing::Mapped(mapping),
             chunks,
-        }))
+        })
+    }
+
+    fn next_mapped_ng(&mut self, mapping: Mapping) -> Option<Batch> {
+        let _ = mapping.look_again();
+        let view = View::whole(mapping.bytes());
+        let chunk_bytes = self.options.chunk_bytes as u64;
+        let cut = self
+            .sections
+            .cut(&view, chunk_bytes, self.options.batch_chunks.max(1));
+        let backing = Backing::Mapped(mapping.clone());
+        let NgCut {
+            cut,
+            states,
+            interfaces,
+        } = cut;
+        let chunks = ng_chunks(&backing, cut.chunks, &states, &interfaces);
+        (!chunks.is_empty()).then_some(Batch { backing, chunks })
+    }
+
+    fn next_streamed(&mut self) -> Result<Option<Batch>> {
+        if self.stream.is_none() {
+            self.stream = Some(self.open_stream()?);
+        }
+        let Some(stream) = &mut self.stream else {
+            return Ok(None);
+        };
+        let block = stream::block_bytes(self.options.chunk_bytes, self.options.batch_chunks);
+        let chunk_bytes = (block / self.options.batch_chunks.max(1)).max(1) as u64;
+        Ok(match &self.format {
+            Format::Pcap(header) => {
+                let cutter = &mut self.cutter;
+                stream
+                    .next(|view| cutter.cut(view, header, chunk_bytes))
+                    .map(|(shared, cuts)| {
+                        let backing = Backing::Shared(shared);
+                        let chunks = cuts
+                            .into_iter()
+                            .map(|cut| Chunk {
+                                backing: backing.clone(),
+                                layout: Layout::Pcap(Arc::clone(header)),
+                                start: cut.start,
+                                end: cut.end,
+                                exact: true,
+                                plan: Some(cut.plan),
+                            })
+                            .collect();
+                        Batch { backing, chunks }
+                    })
+            }
+            Format::Ng => {
+                let sections = &mut self.sections;
+                let mut known = None;
+                let batch = stream.next(|view| {
+                    let NgCut {
+                        cut,
+                        states,
+                        interfaces,
+                    } = sections.cut(view, chunk_bytes, usize::MAX);
+                    known = Some((states, interfaces));
+                    cut
+                });
+                batch
+                    .zip(known)
+                    .map(|((shared, cuts), (states, interfaces))| {
+                        let backing = Backing::Shared(shared);
+                        let chunks = ng_chunks(&backing, cuts, &states, &interfaces);
+                        Batch { backing, chunks }
+                    })
+            }
+        })
+    }
+
+    fn open_stream(&mut self) -> Result<Stream> {
+        let cannot = |source| Error::io(&self.path, "cannot open the capture", source);
+        let source: Box<dyn Read + Send> = match &mut self.source {
+            Source::File { .. } => Box::new(File::open(&self.path).map_err(cannot)?),
+            Source::Once(reader) => match reader.take() {
+                Some(reader) => reader,
+                None => Box::new(std::io::empty()),
+            },
+        };
+        let settings = Settings {
+            compression: self.compression,
+            hash: self.options.hash,
+            ratio: self.options.decompression_ratio,
+            block: stream::block_bytes(self.options.chunk_bytes, self.options.batch_chunks),
+        };
+        Stream::start(source, settings)
+            .map_err(|source| Error::io(&self.path, "cannot start reading", source))
     }
 
     /// Takes the counts of a walk. To be called for each chunk in file order,
@@ -278,46 +441,30 @@ impl CaptureFile {
 
     /// The file's summary, after its last batch.
     pub fn finish(mut self) -> Finished {
-        let mut error = None;
-        let mut size_uncompressed = self.size.unwrap_or(0);
-        if let Some(mapping) = self.mapping()
-            && !mapping.is_intact()
-        {
-            let readable = mapping.readable() as u64;
-            let detail = format!(
-                "the file could be read up to byte {readable} of {}",
-                self.size.unwrap_or(0)
-            );
+        let (size_bytes, size_uncompressed_bytes, sha256, trouble) = self.ending();
+        if let Some((kind, detail)) = &trouble {
             let place = DamagePlace {
-                offset: readable,
+                offset: size_uncompressed_bytes,
                 packets_before: self.total.sum.packets,
                 ts: self.total.sum.ts_last,
             };
-            damage::note(
-                &mut self.total.damage,
-                AnomalyKind::CaptureUnreadable,
-                place,
-                || detail.clone(),
-            );
-            error = Some(detail);
-            size_uncompressed = readable;
+            damage::note(&mut self.total.damage, *kind, place, || detail.clone());
         }
-        let sum = &self.total.sum;
-        let header = &self.header;
+        self.total
+            .damage
+            .sort_by_key(|damage| (damage.first.offset, damage.kind));
+        let Totals { sum, damage } = self.total;
         let path = self.path.to_string_lossy().into_owned();
         let file_name = self
             .path
             .file_name()
             .map_or_else(|| path.clone(), |name| name.to_string_lossy().into_owned());
-        let summary = CaptureSummary {
+        let mut summary = CaptureSummary {
             file_name,
             path,
-            size_bytes: self.size.unwrap_or(0),
-            size_uncompressed_bytes: size_uncompressed,
-            format: "pcap".to_owned(),
-            link_types: vec![header.link.0],
-            snaplen: (header.snaplen != 0).then_some(header.snaplen),
-            ts_precision: if header.nanos { "ns" } else { "us" }.to_owned(),
+            size_bytes,
+            size_uncompressed_bytes,
+            sha256,
             packets: sum.packets,
             packets_truncated: sum.truncated,
             bytes_captured: sum.bytes_captured,
@@ -326,24 +473,83 @@ impl CaptureFile {
             ts_first: sum.ts_min,
             ts_last: sum.ts_max,
             time_backward_steps: sum.backward_steps,
-            sections: 0,
-            interfaces: vec![InterfaceSummary {
-                link_type: header.link.0,
-                snaplen: header.snaplen,
-                ts_resolution: if header.nanos { "10^-9" } else { "10^-6" }.to_owned(),
-                packets: sum.packets,
-                ..InterfaceSummary::default()
-            }],
             order_in_set: self.order_in_set,
-            error,
+            error: trouble.map(|(_, detail)| detail),
             ..CaptureSummary::default()
         };
+        let mut extras = Extras::default();
+        let suffix = self.compression.suffix();
+        match &self.format {
+            Format::Pcap(header) => {
+                summary.format = format!("pcap{suffix}");
+                header.describe(&mut summary);
+            }
+            Format::Ng => {
+                summary.format = format!("pcapng{suffix}");
+                let packet_comments = u32::try_from(sum.comments).unwrap_or(u32::MAX);
+                extras = self.sections.describe(&mut summary, &sum.interfaces);
+                summary.comments = summary.comments.saturating_add(packet_comments);
+                extras.comments.extend(sum.comment_texts);
+                extras.comments.sort_by_key(|&(offset, _)| offset);
+            }
+        }
         Finished {
             summary,
-            damage: self.total.damage,
-            packets_lost: self.total.sum.lost,
+            damage,
+            packets_lost: sum.lost,
+            extras,
         }
     }
+
+    /// Sizes as stored and inflated, hash, and why not all could be read.
+    #[allow(clippy::type_complexity)]
+    fn ending(&self) -> (u64, u64, Option<[u8; 32]>, Option<(AnomalyKind, String)>) {
+        let stored = self.size_hint().unwrap_or(0);
+        if let Some(report) = self.stream.as_ref().and_then(Stream::report) {
+            return (
+                report.stored,
+                report.inflated,
+                report.sha256,
+                report.trouble.clone(),
+            );
+        }
+        match self.mapping() {
+            Some(mapping) if !mapping.is_intact() => {
+                let readable = mapping.readable() as u64;
+                let detail =
+                    format!("the file could be read up to byte {readable} of {stored} only");
+                (
+                    stored,
+                    readable,
+                    None,
+                    Some((AnomalyKind::CaptureUnreadable, detail)),
+                )
+            }
+            _ => (stored, stored, None, None),
+        }
+    }
+}
+
+fn ng_chunks(
+    backing: &Backing,
+    cuts: Vec<CutChunk>,
+    states: &[Section],
+    interfaces: &Arc<[Interface]>,
+) -> Vec<Chunk> {
+    cuts.into_iter()
+        .zip(states)
+        .map(|(cut, &section)| Chunk {
+            backing: backing.clone(),
+            layout: Layout::Ng {
+                section,
+                interfaces: Arc::clone(interfaces),
+            },
+            start: cut.start,
+            end: cut.end,
+            exact: true,
+            plan: Some(cut.plan),
+        })
+        .collect()
 }
 
 impl Totals {
@@ -372,6 +578,9 @@ impl Totals {
         sum.lost += walked.lost;
         sum.skipped += walked.skipped;
         sum.comments += walked.comments;
+        let room = pcapng::MAX_COMMENTS.saturating_sub(sum.comment_texts.len());
+        sum.comment_texts
+            .extend(walked.comment_texts.iter().take(room).cloned());
         sum.backward_steps += walked.backward_steps;
         sum.ts_first = sum.ts_first.or(walked.ts_first);
         sum.ts_last = walked.ts_last.or(sum.ts_last);

@@ -15,12 +15,16 @@
 //!                  +---------- accept (in file order), advance ------------+
 //! ```
 
+mod cut;
 mod damage;
 mod discover;
 mod file;
 mod map;
 mod pcap;
+mod pcapng;
 mod resync;
+mod sections;
+mod stream;
 mod view;
 mod walk;
 
@@ -28,6 +32,7 @@ pub use damage::{Damage, DamagePlace};
 pub use discover::{Discovery, discover};
 pub use file::{Batch, CaptureFile, Chunk, Finished};
 pub use map::Mapping;
+pub use sections::{DecryptionSecrets, Extras, ResolvedName};
 pub use walk::Walked;
 
 use crate::time::CaptureTime;
@@ -169,3 +174,54 @@ pub struct InterfaceSummary {
     /// Packets.
     pub packets: u64,
 }
+
+/// Reads any bytes as a capture, cut as told: the entry point for fuzzing.
+/// Gives the packets and what was read, or why it is no capture.
+///
+/// # Errors
+///
+/// When the bytes are no capture, or the system refuses a thread.
+pub fn read_bytes(
+    bytes: Vec<u8>,
+    options: &Options,
+    mut sink: impl FnMut(&Packet<'_>),
+) -> crate::error::Result<Finished> {
+    let mut file = discover::from_reader(
+        std::path::Path::new("-"),
+        Box::new(std::io::Cursor::new(bytes)),
+        None,
+        options,
+    )?;
+    read_serially(&mut file, |packet| sink(&packet))?;
+    Ok(file.finish())
+}
+
+/// Drives a file to its end in one thread, repairing chunks that did not meet.
+///
+/// # Errors
+///
+/// When the file cannot be opened any more.
+pub fn read_serially(
+    file: &mut CaptureFile,
+    mut sink: impl FnMut(Packet<'_>),
+) -> crate::error::Result<()> {
+    let mut at = None;
+    while let Some(batch) = file.next_batch()? {
+        let mut accepted = Vec::new();
+        for chunk in batch.chunks() {
+            let walked = match at {
+                Some(at) => chunk.walk_from(at, &mut sink),
+                None => chunk.walk(&mut sink),
+            };
+            at = Some(walked.end);
+            accepted.push(walked);
+        }
+        drop(batch);
+        accepted.iter().for_each(|walked| file.accept(walked));
+        file.advance(at.unwrap_or(0));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

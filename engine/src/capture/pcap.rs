@@ -11,7 +11,7 @@ use super::map::prefetch;
 use super::resync;
 use super::view::View;
 use super::walk::{Tally, Walked};
-use super::{LinkType, Packet};
+use super::{CaptureSummary, InterfaceSummary, LinkType, Packet};
 use crate::time::{CaptureTime, NANOS_PER_SECOND};
 
 /// Longest record that other tools accept (libpcap's and Wireshark's limit).
@@ -129,6 +129,21 @@ impl Header {
             max_record: snaplen.clamp(MAX_RECORD, MAX_SNAPLEN),
             lengths,
         }))
+    }
+
+    /// Fills in what the file header says.
+    pub(super) fn describe(&self, summary: &mut CaptureSummary) {
+        let resolution = if self.nanos { 9 } else { 6 };
+        summary.link_types = vec![self.link.0];
+        summary.snaplen = (self.snaplen != 0).then_some(self.snaplen);
+        summary.ts_precision = if self.nanos { "ns" } else { "us" }.to_owned();
+        summary.interfaces = vec![InterfaceSummary {
+            link_type: self.link.0,
+            snaplen: self.snaplen,
+            ts_resolution: format!("10^-{resolution}"),
+            packets: summary.packets,
+            ..InterfaceSummary::default()
+        }];
     }
 
     /// Bytes of a record's header, for offsets.

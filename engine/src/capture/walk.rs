@@ -1,6 +1,8 @@
 //! What the walk over a chunk counted.
 
 use super::damage::{Damage, DamagePlace, Note, note};
+use super::pcapng::MAX_COMMENTS;
+use super::sections::text;
 use crate::anomaly::AnomalyKind;
 use crate::time::CaptureTime;
 
@@ -45,6 +47,8 @@ pub struct Walked {
     pub interfaces: Vec<(u32, u64)>,
     /// Comments on packets.
     pub comments: u64,
+    /// The first of them: offset of the block, text.
+    pub comment_texts: Vec<(u64, String)>,
     /// Damage, each kind once; places count packets from the chunk's first.
     pub damage: Vec<Damage>,
 }
@@ -140,6 +144,14 @@ impl Tally {
         let packets = std::mem::take(&mut self.interface_packets);
         add(&mut self.walked.interfaces, self.interface, packets);
         self.interface = interface;
+    }
+
+    #[cold]
+    pub(super) fn comment(&mut self, at: u64, value: &[u8]) {
+        self.walked.comments += 1;
+        if self.walked.comment_texts.len() < MAX_COMMENTS {
+            self.walked.comment_texts.push((at, text(value)));
+        }
     }
 
     pub(super) fn note(&mut self, oddity: &Note) {
