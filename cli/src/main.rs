@@ -1,1 +1,97 @@
-fn main() {}
+//! The command line of nsforensics: arguments in, the engine's answers out.
+//!
+//! Reading order: `args` (what can be asked), `command` (what is done), `render`
+//! (how it is said). Exit codes are those of the controls: 0 done, 1 done and
+//! what was asked not to be is there, 2 it could not be done; 130 and 143 when
+//! a signal ended it.
+
+mod args;
+mod command;
+mod escape;
+mod interrupt;
+mod logs;
+mod progress;
+mod render;
+mod screen;
+mod secret;
+mod selection;
+mod version;
+
+use clap::Parser as _;
+use secret::EnvironmentKey;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// What a command that could be done found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Done, and nothing that was asked not to be is there.
+    Clean,
+    /// Done, and it is there.
+    Found,
+    /// A signal ended it; its exit code.
+    Interrupted(u8),
+}
+
+fn main() -> ExitCode {
+    // First of all, while there is one thread and nothing has been logged.
+    let environment_key = EnvironmentKey::take();
+    keep_secrets_out_of_core_dumps();
+    escape_panics();
+
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    logs::start(&cli.common);
+    match command::run(cli, environment_key) {
+        Ok(Outcome::Clean) => ExitCode::SUCCESS,
+        Ok(Outcome::Found) => ExitCode::from(1),
+        Ok(Outcome::Interrupted(code)) => ExitCode::from(code),
+        Err(error) => {
+            // One line of cause and reason; names in it may come from outside.
+            complain(&format!("{error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Says on standard error what could not be done, wherever logs go.
+fn complain(message: &str) {
+    tracing::debug!(error = message, "stopped");
+    let line = format!("nsforensics: {}\n", escape::block(message));
+    drop(std::io::stderr().lock().write_all(line.as_bytes()));
+}
+
+/// Help and version go to standard output, mistakes to standard error.
+fn usage(error: &clap::Error) -> ExitCode {
+    // A closed pipe is quiet.
+    drop(error.print());
+    if error.use_stderr() {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn keep_secrets_out_of_core_dumps() {
+    let none = rustix::process::Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // Where the system refuses, the user's own limit stands.
+    drop(rustix::process::setrlimit(
+        rustix::process::Resource::Core,
+        none,
+    ));
+}
+
+/// A defect must not be a way to the terminal for text from a capture.
+fn escape_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        complain(&format!(
+            "internal error, please report it with this line: {} {panic}",
+            env!("CARGO_PKG_VERSION")
+        ));
+    }));
+}

@@ -1,0 +1,448 @@
+//! What the command line takes: one type per command, documented where it is
+//! declared, since `--help` is made from these comments.
+//!
+//! No option takes a secret, only names of files that hold one.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use nsforensics_engine::control::Severity;
+use std::path::PathBuf;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nsforensics",
+    version,
+    long_version = crate::version::LONG,
+    about = "Offline capture forensics with sealed results",
+    long_about = "Reads packet captures, says what happened in them, judges it by the network \
+                  security controls, and seals the evidence. Nothing leaves this machine: the \
+                  analysis opens no network connection.",
+    after_help = TOP_HELP,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+const TOP_HELP: &str = "\
+Environment:
+  SECRET_KEY   the key that seals and verifies, at least 32 bytes; --key-file comes first
+  NO_COLOR     when set and not empty, output has no colours
+
+Exit codes:
+  0  done
+  1  done, and what was asked not to be is there: a failed control, a finding, a broken seal
+  2  it could not be done: usage, policy, key, no readable input
+  130, 143  interrupted (Ctrl-C, SIGTERM); nothing was sealed
+
+Examples:
+  nsforensics key new nsforensics.key
+  nsforensics analyze capture.pcapng --key-file nsforensics.key
+  nsforensics audit nsforensics-out/RUN --key-file nsforensics.key --level L2";
+
+/// What every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Display and logs")]
+pub struct Common {
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    pub color: ColorChoice,
+    /// How log lines on standard error look
+    #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
+    pub log_format: LogFormat,
+    /// What is logged: this level and everything worse [default: warn; info for JSON]
+    #[arg(long, value_name = "LEVEL", global = true)]
+    pub log_level: Option<LogLevel>,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always, also into files and pipes
+    Always,
+    /// Never
+    Never,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line of text per event
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Nothing
+    Off,
+    /// What kept something from being done
+    Error,
+    /// What a reader of the results must know
+    Warn,
+    /// Start, inputs, progress, end
+    Info,
+    /// What the stages decide
+    Debug,
+    /// Everything
+    Trace,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Analyse captures into a new, sealed run folder
+    Analyze(Analyze),
+    /// Check the seals of runs: what is intact and what is not
+    Verify(Verify),
+    /// Judge a sealed run by the controls
+    Audit(Audit),
+    /// Write, check or show the policy
+    #[command(subcommand, arg_required_else_help = true)]
+    Policy(Policy),
+    /// Make a key, or name one
+    #[command(subcommand, arg_required_else_help = true)]
+    Key(Key),
+    /// Seal a run again under a new key, keeping the old seal
+    Reseal(Reseal),
+    /// Print a completion script for a shell
+    Completions(Completions),
+}
+
+/// `analyze`.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Reads captures (pcap, pcapng, either compressed with gzip or zstd; files, folders, \
+                  or - for standard input) as one logical capture in time order, and writes tables, \
+                  findings and verdicts into a new folder that is sealed with your key.",
+    after_help = "\
+Exit codes: 0 done; 1 done, and --fail-on found something; 2 nothing could be analysed.
+
+Examples:
+  nsforensics analyze capture.pcapng --key-file nsforensics.key
+  nsforensics analyze monday/ tuesday/ --policy policy.yaml --out results
+  tcpdump -w - -c 1000 | SECRET_KEY=... nsforensics analyze - --fail-on high
+  nsforensics analyze capture.pcap --json | jq '.verdicts[] | select(.verdict == \"fail\")'"
+)]
+pub struct Analyze {
+    /// Captures: files, folders, or - for standard input
+    #[arg(required = true, value_name = "CAPTURE", value_hint = ValueHint::AnyPath)]
+    pub captures: Vec<PathBuf>,
+
+    /// Policy to judge by [default: the built-in one]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    pub policy: Option<PathBuf>,
+    /// File that holds the sealing key [default: the environment's SECRET_KEY]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    pub key_file: Option<PathBuf>,
+
+    /// Folder in which the run folder is made
+    #[arg(short, long, value_name = "DIR", default_value = "nsforensics-out", value_hint = ValueHint::DirPath, help_heading = "Results")]
+    pub out: PathBuf,
+    /// Exit with 1 when there is a finding of this severity or worse
+    #[arg(long, value_name = "SEVERITY", value_parser = severity(), help_heading = "Results")]
+    pub fail_on: Option<Severity>,
+    /// Print the summary as one JSON document
+    #[arg(long, help_heading = "Results")]
+    pub json: bool,
+    /// Print nothing but the run folder (with --json: the document); no progress
+    #[arg(short, long, help_heading = "Results")]
+    pub quiet: bool,
+
+    /// Worker threads [default: one per core]; results do not depend on it
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Resources")]
+    pub threads: Option<u16>,
+    /// Do not hash the inputs; the run is marked as unhashed and is no evidence
+    #[arg(long, help_heading = "Resources")]
+    pub no_hash: bool,
+    /// Bytes read at a time, with K or M; for tests, results do not depend on it
+    #[arg(long, value_name = "BYTES", value_parser = byte_size, hide = true)]
+    pub chunk_size: Option<usize>,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Recomputes every seal of a run: the manifest, every file, and every row group of \
+                  every table. Names what was changed, removed or added. Give every key that may \
+                  have sealed the runs: each manifest names the one it needs.",
+    after_help = "\
+Exit codes: 0 everything is intact; 1 a seal is broken; 2 it could not be checked
+(no such run, no key for it).
+
+Examples:
+  nsforensics verify nsforensics-out/RUN --key-file nsforensics.key
+  nsforensics verify nsforensics-out/* --key-file old.key --key-file new.key --json"
+)]
+pub struct Verify {
+    /// Run folders
+    #[arg(required = true, value_name = "RUN", value_hint = ValueHint::DirPath)]
+    pub runs: Vec<PathBuf>,
+    /// Keys to verify with.
+    #[command(flatten)]
+    pub keys: VerifyingKeys,
+    /// Print the result as one JSON document
+    #[arg(long, help_heading = "Results")]
+    pub json: bool,
+    /// Print only what is not intact
+    #[arg(short, long, help_heading = "Results")]
+    pub quiet: bool,
+}
+
+/// Keys that may have sealed a run.
+#[derive(Debug, Args)]
+pub struct VerifyingKeys {
+    /// File that holds a key; may be repeated, SECRET_KEY counts too
+    #[arg(long = "key-file", value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Key")]
+    pub key_files: Vec<PathBuf>,
+}
+
+/// `audit`.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Verifies the seal of a run, then prints the verdict of every selected control and \
+                  check. A control fails when a violation of severity medium or higher was seen (the \
+                  policy can move that line); what the capture cannot show is not observed, which is \
+                  neither a pass nor a failure.",
+    after_help = "\
+Exit codes: 0 no selected control fails; 1 one fails, or the run's seal is broken; 2 it could
+not be audited (no such run, no key for it, nothing selected).
+
+Examples:
+  nsforensics audit nsforensics-out/RUN --key-file nsforensics.key
+  nsforensics audit nsforensics-out/RUN --level L2 --format junit > controls.xml
+  nsforensics audit nsforensics-out/RUN --check NS-01.tls_version --check NS-01.plaintext"
+)]
+pub struct Audit {
+    /// Run folder
+    #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
+    pub run: PathBuf,
+    /// Only the controls that this assurance level requires count; others are listed
+    #[arg(long, value_name = "LEVEL", help_heading = "Selection")]
+    pub level: Option<Level>,
+    /// Only this control or check, such as NS-01 or NS-01.tls_version; may be repeated
+    #[arg(long = "check", value_name = "ID", help_heading = "Selection")]
+    pub checks: Vec<String>,
+    /// Keys to verify with.
+    #[command(flatten)]
+    pub keys: VerifyingKeys,
+    /// How the verdicts are printed
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Results"
+    )]
+    pub format: AuditFormat,
+}
+
+/// Assurance levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    /// Requires none of these controls
+    #[value(name = "L1", alias = "l1")]
+    L1,
+    /// The controls that L2 requires; traffic analysis (NS-04) is listed only
+    #[value(name = "L2", alias = "l2")]
+    L2,
+    /// All controls
+    #[value(name = "L3", alias = "l3")]
+    L3,
+}
+
+impl Level {
+    /// As results name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::L1 => "L1",
+            Self::L2 => "L2",
+            Self::L3 => "L3",
+        }
+    }
+}
+
+/// How an audit is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AuditFormat {
+    /// A table for people
+    Text,
+    /// One JSON document
+    Json,
+    /// JUnit XML, as build servers read it
+    Junit,
+}
+
+/// `policy …`.
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Write an example policy, ready to edit; never overwrites a file
+    #[command(after_help = "\
+Examples:
+  nsforensics policy init
+  nsforensics policy init strict.yaml")]
+    Init {
+        /// File to write
+        #[arg(default_value = "nsforensics-policy.yaml", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Say whether a policy can be used, and what is wrong with it
+    #[command(after_help = "\
+Exit codes: 0 usable; 2 not usable.
+
+Example:
+  nsforensics policy check strict.yaml")]
+    Check {
+        /// Policy file
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Print a policy with every default filled in
+    #[command(after_help = "\
+Examples:
+  nsforensics policy show
+  nsforensics policy show strict.yaml")]
+    Show {
+        /// Policy file [default: the built-in policy]
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
+}
+
+/// `key …`.
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Write a new random key into a new file that only you can read
+    #[command(after_help = "\
+The file holds 32 random bytes in base64, as `openssl rand -base64 32` makes them. Keep it:
+without it, what it sealed cannot be verified any more.
+
+Example:
+  nsforensics key new nsforensics.key")]
+    New {
+        /// File to write; must not exist
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Print the id of a key, which reveals nothing about it
+    #[command(after_help = "\
+Every manifest names the id of the key that sealed it.
+
+Examples:
+  nsforensics key id nsforensics.key
+  SECRET_KEY=... nsforensics key id")]
+    Id {
+        /// File that holds the key [default: the environment's SECRET_KEY]
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
+}
+
+/// `reseal`.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Verifies a run with its old key, then adds a seal under the new one. Both seals are \
+                  kept, so the run can be verified with either key. A run whose seal is broken is \
+                  not sealed again.",
+    after_help = "\
+Exit codes: 0 sealed again; 1 the old seal is broken; 2 it could not be done.
+
+Example:
+  nsforensics key new 2027.key
+  nsforensics reseal nsforensics-out/RUN --old-key-file 2026.key --key-file 2027.key"
+)]
+pub struct Reseal {
+    /// Run folder
+    #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
+    pub run: PathBuf,
+    /// File that holds the new key [default: the environment's SECRET_KEY]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Keys")]
+    pub key_file: Option<PathBuf>,
+    /// File that holds a key the run is sealed with; may be repeated [default: SECRET_KEY]
+    #[arg(long = "old-key-file", value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Keys")]
+    pub old_key_files: Vec<PathBuf>,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nsforensics completions bash > ~/.local/share/bash-completion/completions/nsforensics
+  nsforensics completions zsh > \"${fpath[1]}/_nsforensics\"")]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+fn severity() -> impl clap::builder::TypedValueParser<Value = Severity> {
+    PossibleValuesParser::new(Severity::ALL.map(Severity::name))
+        .try_map(|name| Severity::from_name(&name).ok_or("not a severity"))
+}
+
+/// Reads `4096`, `64K` or `16M`; binary units, at least one byte.
+fn byte_size(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (text.get(..text.len() - 1), 1 << 10),
+        Some(b'M' | b'm') => (text.get(..text.len() - 1), 1 << 20),
+        _ => (Some(text), 1),
+    };
+    digits
+        .and_then(|digits| digits.parse::<usize>().ok())
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|&bytes| bytes > 0)
+        .ok_or_else(|| "a number of bytes, such as 65536, 64K or 16M".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[track_caller]
+    fn size(text: &str, bytes: Option<usize>) {
+        assert_eq!(byte_size(text).ok(), bytes, "{text}");
+    }
+
+    #[test]
+    fn sizes_take_binary_units() {
+        size("65536", Some(65_536));
+        size("64K", Some(65_536));
+        size("16m", Some(16 << 20));
+        size("0", None);
+        size("K", None);
+        size("", None);
+        size("1G", None);
+        size("99999999999999999M", None);
+        size("\u{1f600}K", None);
+    }
+
+    #[test]
+    fn severities_are_the_engines() {
+        let parsed = Cli::try_parse_from(["nsforensics", "analyze", "-", "--fail-on", "high"]);
+        let Ok(Cli {
+            command: Command::Analyze(analyze),
+            ..
+        }) = parsed
+        else {
+            panic!("not parsed: {parsed:?}");
+        };
+        assert_eq!(analyze.fail_on, Some(Severity::High));
+    }
+}

@@ -1,0 +1,108 @@
+//! `analyze`: everything that can be refused is refused before a capture is read.
+
+use crate::Outcome;
+use crate::args::Analyze;
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+use crate::render::{json, summary};
+use crate::screen::{self, Screen};
+use crate::secret::{EnvironmentKey, sealing_key};
+use anyhow::Result;
+use nsforensics_engine::run::{self, Request};
+use std::path::Path;
+
+pub fn run(
+    arguments: Analyze,
+    environment_key: EnvironmentKey,
+    screen: &Screen,
+) -> Result<Outcome> {
+    let key = sealing_key(arguments.key_file.as_deref(), &environment_key)?;
+    let command_line = environment_key.redacted(std::env::args_os());
+    drop(environment_key);
+    let policy = super::policy::load(arguments.policy.as_deref())?;
+    refuse_missing(&arguments)?;
+
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        key_id = key.id(),
+        out = %arguments.out.display(),
+        threads = arguments.threads,
+        "start"
+    );
+    for input in &arguments.captures {
+        tracing::info!(path = %input.display(), "input");
+    }
+    let interrupt = Interrupt::listen()?;
+    let request = Request {
+        inputs: arguments.captures,
+        out_dir: arguments.out,
+        policy,
+        key,
+        threads: arguments.threads.map(usize::from),
+        chunk_bytes: arguments.chunk_size,
+        hash: !arguments.no_hash,
+        command_line,
+    };
+    let progress = Progress::new(arguments.quiet);
+    let result = run::analyze(&request, &progress, interrupt.cancel());
+    drop(progress);
+    let report = match result {
+        Ok(report) => report,
+        Err(error) => {
+            tracing::info!(outcome = "failed", "end");
+            return match (interrupt.exit_code(), error) {
+                (Some(code), nsforensics_engine::Error::Interrupted) => {
+                    crate::complain("interrupted; nothing was sealed");
+                    Ok(Outcome::Interrupted(code))
+                }
+                (_, error) => Err(error.into()),
+            };
+        }
+    };
+    tracing::info!(
+        outcome = "sealed",
+        run_id = report.run_id,
+        folder = %report.folder.display(),
+        key_id = report.key_id,
+        flows = report.flows,
+        findings = report.findings.len(),
+        elapsed_seconds = report.elapsed.as_secs_f64(),
+        "end"
+    );
+
+    let text = if arguments.json {
+        json::document(&json::AnalyzeDocument::new(&report, request.hash))?
+    } else if arguments.quiet {
+        format!(
+            "{}\n",
+            crate::escape::line(&report.folder.to_string_lossy())
+        )
+    } else {
+        summary::summary(&report, request.hash, arguments.key_file.as_deref(), screen)
+    };
+    screen::print(&text)?;
+    let found = arguments
+        .fail_on
+        .is_some_and(|severity| report.has_finding(severity));
+    Ok(if found {
+        Outcome::Found
+    } else {
+        Outcome::Clean
+    })
+}
+
+/// One missing file of several is recorded by the run; when none is there, the
+/// usual cause is a slip of the hand, which is better told at once.
+fn refuse_missing(arguments: &Analyze) -> Result<()> {
+    let missing =
+        |input: &&std::path::PathBuf| input.as_path() != Path::new("-") && !input.exists();
+    if arguments.captures.iter().all(|input| missing(&input))
+        && let Some(first) = arguments.captures.first()
+    {
+        anyhow::bail!(
+            "no readable input: {}: no such file or folder",
+            crate::escape::line(&first.to_string_lossy())
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! One file per command: takes its arguments, asks the engine, prints.
+
+mod analyze;
+mod key;
+mod policy;
+
+use crate::Outcome;
+use crate::args::{Cli, Command};
+use crate::screen::{self, Screen};
+use crate::secret::EnvironmentKey;
+use anyhow::Result;
+
+/// Does what the command line asks.
+pub fn run(cli: Cli, environment_key: EnvironmentKey) -> Result<Outcome> {
+    let screen = Screen::stdout(cli.common.color);
+    match cli.command {
+        Command::Analyze(arguments) => analyze::run(arguments, environment_key, &screen),
+        Command::Key(arguments) => key::run(arguments, &environment_key),
+        Command::Completions(arguments) => completions(arguments.shell),
+        #[allow(unreachable_patterns)]
+        _ => anyhow::bail!("soon"), // completions(arguments.shell),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<Outcome> {
+    use clap::CommandFactory as _;
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "nsforensics", &mut script);
+    screen::print(&String::from_utf8_lossy(&script))?;
+    Ok(Outcome::Clean)
+}

@@ -1,0 +1,352 @@
+//! The JSON documents of `--json` and `--format json`, described in
+//! `docs/cli.md`. Keys are stable: they may be added, never renamed or removed
+//! without another number in `schema`.
+//!
+//! What was not observed is `null`. Times are RFC 3339 in UTC with
+//! nanoseconds, sizes are bytes, frames count from 1 in their file.
+
+use super::summary::total;
+use nsforensics_engine::anomaly::Anomaly;
+use nsforensics_engine::capture::CaptureSummary;
+use nsforensics_engine::evidence::PacketRef;
+use nsforensics_engine::finding::{CoverageRow, Finding, Verdict};
+use nsforensics_engine::run::Report;
+use serde::Serialize;
+
+/// A document as text: indented, deceptive characters escaped, one newline at its end.
+pub fn document(value: &impl Serialize) -> anyhow::Result<String> {
+    let mut text = crate::escape::json(&serde_json::to_string_pretty(value)?);
+    text.push('\n');
+    Ok(text)
+}
+
+/// The program that wrote a document.
+#[derive(Debug, Serialize)]
+pub struct Tool {
+    name: &'static str,
+    version: &'static str,
+}
+
+/// This program.
+pub const TOOL: Tool = Tool {
+    name: "nsforensics",
+    version: env!("CARGO_PKG_VERSION"),
+};
+
+/// What `analyze --json` prints.
+#[derive(Debug, Serialize)]
+pub struct AnalyzeDocument<'a> {
+    schema: &'static str,
+    tool: Tool,
+    run_id: &'a str,
+    folder: String,
+    key_id: &'a str,
+    elapsed_seconds: f64,
+    hashed: bool,
+    captures: Vec<CaptureView<'a>>,
+    totals: Totals,
+    verdicts: Vec<VerdictView<'a>>,
+    findings: Vec<FindingView<'a>>,
+    coverage: Vec<CoverageView<'a>>,
+    capture_anomalies: Vec<AnomalyView<'a>>,
+}
+
+impl<'a> AnalyzeDocument<'a> {
+    /// Of a run.
+    pub fn new(report: &'a Report, hashed: bool) -> Self {
+        Self {
+            schema: "nsforensics.analyze/1",
+            tool: TOOL,
+            run_id: &report.run_id,
+            folder: report.folder.to_string_lossy().into_owned(),
+            key_id: &report.key_id,
+            elapsed_seconds: report.elapsed.as_secs_f64(),
+            hashed,
+            captures: report.captures.iter().map(CaptureView::new).collect(),
+            totals: Totals {
+                packets: total(report, |capture| capture.packets),
+                bytes_captured: total(report, |capture| capture.bytes_captured),
+                bytes_wire: total(report, |capture| capture.bytes_wire),
+                flows: report.flows,
+                tls_handshakes: report.tls_handshakes,
+                certificates: report.certificates,
+                findings: report.findings.len(),
+                anomaly_rows: report.anomaly_rows,
+            },
+            verdicts: report.verdicts.iter().map(VerdictView::new).collect(),
+            findings: report.findings.iter().map(FindingView::new).collect(),
+            coverage: report.coverage.iter().map(CoverageView::new).collect(),
+            capture_anomalies: report
+                .capture_anomalies
+                .iter()
+                .map(AnomalyView::new)
+                .collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Totals {
+    packets: u64,
+    bytes_captured: u64,
+    bytes_wire: u64,
+    flows: u64,
+    tls_handshakes: u64,
+    certificates: u64,
+    findings: usize,
+    anomaly_rows: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct CaptureView<'a> {
+    path: &'a str,
+    file_name: &'a str,
+    format: &'a str,
+    size_bytes: u64,
+    size_uncompressed_bytes: u64,
+    sha256: Option<String>,
+    link_types: &'a [u16],
+    packets: u64,
+    packets_truncated: u64,
+    packets_malformed: u64,
+    packets_unsupported: u64,
+    bytes_captured: u64,
+    bytes_wire: u64,
+    bytes_skipped: u64,
+    ts_first: Option<String>,
+    ts_last: Option<String>,
+    time_backward_steps: u64,
+    order_in_set: u32,
+    error: Option<&'a str>,
+}
+
+impl<'a> CaptureView<'a> {
+    fn new(capture: &'a CaptureSummary) -> Self {
+        Self {
+            path: &capture.path,
+            file_name: &capture.file_name,
+            format: &capture.format,
+            size_bytes: capture.size_bytes,
+            size_uncompressed_bytes: capture.size_uncompressed_bytes,
+            sha256: capture.sha256.as_ref().map(|digest| hex(digest)),
+            link_types: &capture.link_types,
+            packets: capture.packets,
+            packets_truncated: capture.packets_truncated,
+            packets_malformed: capture.packets_malformed,
+            packets_unsupported: capture.packets_unsupported,
+            bytes_captured: capture.bytes_captured,
+            bytes_wire: capture.bytes_wire,
+            bytes_skipped: capture.bytes_skipped,
+            ts_first: capture.ts_first.map(|ts| ts.to_string()),
+            ts_last: capture.ts_last.map(|ts| ts.to_string()),
+            time_backward_steps: capture.time_backward_steps,
+            order_in_set: capture.order_in_set,
+            error: capture.error.as_deref(),
+        }
+    }
+}
+
+/// One verdict.
+#[derive(Debug, Serialize)]
+pub struct VerdictView<'a> {
+    control_id: &'a str,
+    check_id: Option<&'a str>,
+    title: &'a str,
+    requirement: &'a str,
+    assurance_levels: &'a [String],
+    stride: &'a [String],
+    aatt: &'a [String],
+    verdict: &'static str,
+    evaluated: u64,
+    passed: u64,
+    warned: u64,
+    failed: u64,
+    refused: u64,
+    not_observed: u64,
+    worst_severity: Option<&'static str>,
+    reason: &'a str,
+    example_flow_ids: Vec<i64>,
+}
+
+impl<'a> VerdictView<'a> {
+    /// Of a verdict.
+    pub fn new(verdict: &'a Verdict) -> Self {
+        Self {
+            control_id: &verdict.control_id,
+            check_id: verdict.check_id.as_deref(),
+            title: &verdict.title,
+            requirement: &verdict.requirement,
+            assurance_levels: &verdict.assurance_levels,
+            stride: &verdict.stride,
+            aatt: &verdict.aatt,
+            verdict: verdict.verdict.name(),
+            evaluated: verdict.evaluated,
+            passed: verdict.passed,
+            warned: verdict.warned,
+            failed: verdict.failed,
+            refused: verdict.refused,
+            not_observed: verdict.not_observed,
+            worst_severity: verdict.worst_severity.map(|severity| severity.name()),
+            reason: &verdict.reason,
+            example_flow_ids: verdict.example_flow_ids.iter().map(|id| id.0).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct FindingView<'a> {
+    finding_id: &'a str,
+    check_id: &'a str,
+    severity: &'static str,
+    title: &'a str,
+    detail: &'a str,
+    explanation: &'a str,
+    src_ip: String,
+    dst_ip: String,
+    dst_port: u16,
+    destination: &'a str,
+    ts_first: String,
+    ts_last: String,
+    flow_count: u64,
+    flow_ids: Vec<i64>,
+    first_frame: PacketView,
+    evidence_frames: Vec<PacketView>,
+    attack_techniques: &'a [&'static str],
+    prevalence_hosts: u32,
+    baseline: Option<bool>,
+}
+
+impl<'a> FindingView<'a> {
+    fn new(finding: &'a Finding) -> Self {
+        Self {
+            finding_id: &finding.finding_id,
+            check_id: finding.check_id,
+            severity: finding.severity.name(),
+            title: &finding.title,
+            detail: &finding.detail,
+            explanation: &finding.explanation,
+            src_ip: finding.src.to_string(),
+            dst_ip: finding.dst.to_string(),
+            dst_port: finding.dst_port,
+            destination: &finding.destination,
+            ts_first: finding.ts_first.to_string(),
+            ts_last: finding.ts_last.to_string(),
+            flow_count: finding.flow_count,
+            flow_ids: finding.flow_ids.iter().map(|id| id.0).collect(),
+            first_frame: PacketView::new(finding.first),
+            evidence_frames: finding
+                .evidence
+                .iter()
+                .copied()
+                .map(PacketView::new)
+                .collect(),
+            attack_techniques: &finding.attack_techniques,
+            prevalence_hosts: finding.prevalence_hosts,
+            baseline: finding.baseline,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct PacketView {
+    capture: u32,
+    frame: u64,
+    offset: u64,
+}
+
+impl PacketView {
+    fn new(packet: PacketRef) -> Self {
+        Self {
+            capture: packet.capture,
+            frame: packet.frame,
+            offset: packet.offset,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct CoverageView<'a> {
+    capture: u32,
+    check_id: &'a str,
+    passed: u64,
+    warned: u64,
+    failed: u64,
+    refused: u64,
+    not_observed: u64,
+    reason: &'a str,
+    bytes_affected: u64,
+    example_flow_ids: Vec<i64>,
+}
+
+impl<'a> CoverageView<'a> {
+    fn new(row: &'a CoverageRow) -> Self {
+        Self {
+            capture: row.capture,
+            check_id: row.check_id,
+            passed: row.passed,
+            warned: row.warned,
+            failed: row.failed,
+            refused: row.refused,
+            not_observed: row.not_observed,
+            reason: &row.reason,
+            bytes_affected: row.bytes_affected,
+            example_flow_ids: row.example_flow_ids.iter().map(|id| id.0).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct AnomalyView<'a> {
+    kind: &'static str,
+    layer: &'static str,
+    detail: &'a str,
+    count: u64,
+    first: PacketView,
+    last: PacketView,
+}
+
+impl<'a> AnomalyView<'a> {
+    fn new(anomaly: &'a Anomaly) -> Self {
+        Self {
+            kind: anomaly.kind.name(),
+            layer: anomaly.kind.layer(),
+            detail: &anomaly.detail,
+            count: anomaly.count,
+            first: PacketView::new(anomaly.first),
+            last: PacketView::new(anomaly.last),
+        }
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::sample;
+
+    #[test]
+    fn a_document_has_stable_keys() {
+        let document =
+            document(&AnalyzeDocument::new(&sample::report(), true)).expect("serialises");
+        insta::assert_snapshot!(document);
+    }
+
+    #[test]
+    fn nothing_raw_from_a_capture_gets_through() {
+        let mut report = sample::report();
+        for finding in &mut report.findings {
+            finding.destination = "\u{9b}2J\u{202e}\x1b[31m".to_owned();
+        }
+        let text = document(&AnalyzeDocument::new(&report, true)).expect("serialises");
+        assert!(!text.contains(['\x1b', '\u{9b}', '\u{202e}']));
+        let back: serde_json::Value = serde_json::from_str(&text).expect("still JSON");
+        assert_eq!(
+            back["findings"][0]["destination"],
+            "\u{9b}2J\u{202e}\x1b[31m"
+        );
+    }
+}

@@ -1,0 +1,570 @@
+//! What `analyze` prints: what was read, the verdicts with their coverage, the
+//! worst findings, what could not be seen, and where the results lie.
+
+use super::{counts, heading, labelled, shell_word, verdict_table};
+use crate::escape;
+use crate::screen::{self, Screen, Tone};
+use nsforensics_engine::anomaly::Anomaly;
+use nsforensics_engine::capture::CaptureSummary;
+use nsforensics_engine::control::Severity;
+use nsforensics_engine::finding::{Finding, Verdict, VerdictKind};
+use nsforensics_engine::run::Report;
+use std::path::Path;
+
+/// Findings shown; the table holds all.
+const WORST: usize = 10;
+/// Files named one by one.
+const NAMED_CAPTURES: usize = 8;
+/// Kinds of damage named for one file.
+const NAMED_ANOMALIES: usize = 6;
+
+/// The summary of a run. `key_file` is what sealed it, where it was a file.
+pub fn summary(report: &Report, hashed: bool, key_file: Option<&Path>, screen: &Screen) -> String {
+    let mut out = String::with_capacity(8 << 10);
+    headline(&mut out, report, screen);
+    captures(&mut out, report, hashed, screen);
+    verdicts(&mut out, report, screen);
+    findings(&mut out, report, screen);
+    not_seen(&mut out, report, screen);
+    results(&mut out, report, key_file, screen);
+    out
+}
+
+fn headline(out: &mut String, report: &Report, screen: &Screen) {
+    let controls = || {
+        report
+            .verdicts
+            .iter()
+            .filter(|verdict| verdict.check_id.is_none())
+    };
+    let columns = controls()
+        .map(|control| super::verdict_word(control.verdict).0.len())
+        .max()
+        .unwrap_or(0);
+    for control in controls() {
+        let (word, tone) = super::verdict_word(control.verdict);
+        let name = format!(
+            "{} {}",
+            escape::line(&control.control_id),
+            escape::line(&control.title)
+        );
+        out.push_str(&format!(
+            "{}  {}\n",
+            screen.paint(tone, &screen::pad(word, columns)),
+            screen.paint(Tone::Strong, &name),
+        ));
+        let room = screen.columns.saturating_sub(columns + 2);
+        for line in screen::wrap(&in_words(control), room) {
+            out.push_str(&format!("{}  {line}\n", " ".repeat(columns)));
+        }
+    }
+}
+
+/// The counts of a verdict as an auditor would say them.
+fn in_words(verdict: &Verdict) -> String {
+    const WORDS: [&str; 5] = [
+        "held",
+        "with a warning",
+        "violated",
+        "refused by the peer",
+        "not seen",
+    ];
+    let words: Vec<String> = WORDS
+        .iter()
+        .zip(counts(verdict))
+        .filter(|&(_, number)| number > 0)
+        .map(|(word, number)| format!("{} {word}", screen::count(number)))
+        .collect();
+    if words.is_empty() {
+        "nothing to judge".to_owned()
+    } else {
+        format!(
+            "{}: {}",
+            screen::counted(verdict.evaluated, "judgement", "judgements"),
+            words.join(", ")
+        )
+    }
+}
+
+/// Sums over the captures. Lengths on the wire are the capture's own claims.
+pub fn total(report: &Report, of: fn(&CaptureSummary) -> u64) -> u64 {
+    report.captures.iter().map(of).fold(0, u64::saturating_add)
+}
+
+fn captures(out: &mut String, report: &Report, hashed: bool, screen: &Screen) {
+    let packets = total(report, |capture| capture.packets);
+    let size = total(report, |capture| capture.size_bytes);
+    let mut read = format!(
+        "{}, {}",
+        screen::counted(packets, "packet", "packets"),
+        screen::bytes(size)
+    );
+    let first = report
+        .captures
+        .iter()
+        .filter_map(|capture| capture.ts_first)
+        .min();
+    let last = report
+        .captures
+        .iter()
+        .filter_map(|capture| capture.ts_last)
+        .max();
+    if let (Some(first), Some(last)) = (first, last) {
+        let nanos = u64::try_from(last.nanos_since(first)).unwrap_or(0);
+        read.push_str(&format!(
+            ", {} ({})",
+            super::span(first, last),
+            screen::duration(nanos)
+        ));
+    }
+    heading(out, screen, "READ", &read);
+
+    let named: Vec<[String; 4]> = report
+        .captures
+        .iter()
+        .take(NAMED_CAPTURES)
+        .map(columns_of)
+        .collect();
+    let widest = |column: usize| {
+        let cells = named.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| screen::width(cell)).max().unwrap_or(0)
+    };
+    let (formats, packets, sizes) = (widest(1), widest(2), widest(3));
+    let names = widest(0).min(
+        screen
+            .columns
+            .saturating_sub(2 + 6 + formats + packets + sizes)
+            .max(24),
+    );
+    for (row, (capture, [name, format, packet_count, size])) in
+        report.captures.iter().zip(&named).enumerate()
+    {
+        out.push_str(&format!(
+            "  {}  {}  {}  {}\n",
+            screen::pad(&screen::shorten(name, names), names),
+            screen::pad(format, formats),
+            screen::pad_left(packet_count, packets),
+            screen::pad_left(size, sizes),
+        ));
+        for remark in damage(row, capture, &report.capture_anomalies) {
+            let mark = screen.paint(Tone::Warning, "!");
+            labelled_mark(out, screen, &mark, &remark);
+        }
+    }
+    let unnamed = report.captures.iter().skip(NAMED_CAPTURES);
+    let (more, damaged) = unnamed
+        .enumerate()
+        .fold((0, 0), |(more, damaged), (row, capture)| {
+            let hurt = !damage(row + NAMED_CAPTURES, capture, &report.capture_anomalies).is_empty();
+            (more + 1, damaged + u64::from(hurt))
+        });
+    if more > 0 {
+        let mut line = format!("and {}", screen::counted(more, "more file", "more files"));
+        if damaged > 0 {
+            line.push_str(&format!(
+                ", {} damaged (see captures.parquet)",
+                screen::count(damaged)
+            ));
+        }
+        out.push_str(&format!("  {line}\n"));
+    }
+    if !hashed {
+        let mark = screen.paint(Tone::Warning, "!");
+        labelled_mark(
+            out,
+            screen,
+            &mark,
+            "the inputs were not hashed (--no-hash): this run is not evidence of what they held",
+        );
+    }
+    let anomalies = match report.anomaly_rows {
+        0 => String::new(),
+        rows => format!(", {}", screen::counted(rows, "anomaly", "anomalies")),
+    };
+    out.push_str(&format!(
+        "  {}, {}, {}{anomalies}\n",
+        screen::counted(report.flows, "flow", "flows"),
+        screen::counted(report.tls_handshakes, "TLS handshake", "TLS handshakes"),
+        screen::counted(report.certificates, "certificate", "certificates"),
+    ));
+}
+
+/// Name, format, packets and size of a file.
+fn columns_of(capture: &CaptureSummary) -> [String; 4] {
+    let name = match capture.path.as_str() {
+        "-" => "standard input".to_owned(),
+        path => escape::line(path),
+    };
+    [
+        name,
+        escape::line(&capture.format),
+        screen::counted(capture.packets, "packet", "packets"),
+        screen::bytes(capture.size_bytes),
+    ]
+}
+
+/// What was wrong with a file, one remark each.
+fn damage(row: usize, capture: &CaptureSummary, anomalies: &[Anomaly]) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some(error) = &capture.error {
+        remarks.push(format!("stopped: {}", escape::line(error)));
+    }
+    let own = anomalies
+        .iter()
+        .filter(|anomaly| usize::try_from(anomaly.first.capture) == Ok(row));
+    let mut more = 0;
+    for (place, anomaly) in own.enumerate() {
+        if place >= NAMED_ANOMALIES {
+            more += 1;
+            continue;
+        }
+        let times = if anomaly.count > 1 {
+            format!(
+                " ({} times, first at byte {})",
+                screen::count(anomaly.count),
+                screen::count(anomaly.first.offset)
+            )
+        } else {
+            format!(" (at byte {})", screen::count(anomaly.first.offset))
+        };
+        remarks.push(format!(
+            "{}: {}{times}",
+            anomaly.kind.name(),
+            escape::line(&anomaly.detail)
+        ));
+    }
+    if more > 0 {
+        remarks.push(format!(
+            "and {} (see anomalies.parquet)",
+            screen::counted(more, "more kind", "more kinds")
+        ));
+    }
+    for (number, meaning) in [
+        (
+            capture.bytes_skipped,
+            "bytes belong to no record and were skipped",
+        ),
+        (
+            capture.packets_truncated,
+            "packets were cut by the snapshot length: their payload is incomplete",
+        ),
+        (
+            capture.packets_malformed,
+            "packets have headers that are cut or inconsistent",
+        ),
+        (
+            capture.packets_unsupported,
+            "packets carry a link type or protocol that is not decoded",
+        ),
+        (
+            capture.time_backward_steps,
+            "packets are older than the one before",
+        ),
+    ] {
+        if number > 0 {
+            remarks.push(format!("{} {meaning}", screen::count(number)));
+        }
+    }
+    remarks
+}
+
+fn labelled_mark(out: &mut String, screen: &Screen, mark: &str, text: &str) {
+    for (number, line) in screen::wrap(text, screen.columns.saturating_sub(6))
+        .iter()
+        .enumerate()
+    {
+        let mark = if number == 0 { mark } else { " " };
+        out.push_str(&format!("    {mark} {line}\n"));
+    }
+}
+
+fn verdicts(out: &mut String, report: &Report, screen: &Screen) {
+    heading(out, screen, "VERDICTS", "");
+    let shown: Vec<(&Verdict, Vec<String>)> = report
+        .verdicts
+        .iter()
+        // What was not observed at all has a section of its own.
+        .filter(|verdict| verdict.check_id.is_none() || verdict.verdict != VerdictKind::NotObserved)
+        .map(|verdict| (verdict, Vec::new()))
+        .collect();
+    if shown.is_empty() {
+        out.push_str("  none\n");
+        return;
+    }
+    verdict_table(out, screen, &shown);
+}
+
+fn findings(out: &mut String, report: &Report, screen: &Screen) {
+    if report.findings.is_empty() {
+        heading(out, screen, "FINDINGS", "none in what could be seen");
+        return;
+    }
+    let by_severity: Vec<String> = Severity::ALL
+        .iter()
+        .filter_map(|severity| {
+            let number = report
+                .findings
+                .iter()
+                .filter(|finding| finding.severity == *severity)
+                .count();
+            (number > 0).then(|| format!("{} {}", screen::count(number as u64), severity.name()))
+        })
+        .collect();
+    let mut rest = by_severity.join(", ");
+    if report.findings.len() > WORST {
+        rest.push_str(&format!("; the worst {WORST}:"));
+    }
+    heading(out, screen, "FINDINGS", &rest);
+    for (place, finding) in report.findings.iter().take(WORST).enumerate() {
+        if place > 0 {
+            out.push('\n');
+        }
+        one_finding(out, report, finding, screen);
+    }
+}
+
+/// Severity and id at the left; check, who, when and where at the right.
+fn one_finding(out: &mut String, report: &Report, finding: &Finding, screen: &Screen) {
+    const LABEL_COLUMNS: usize = "F-ABCDEFGHIJKL".len();
+    let room = screen.columns.saturating_sub(2 + LABEL_COLUMNS + 2);
+    let mut lines = screen::wrap(
+        &format!("{} {}", finding.check_id, super::what(finding)),
+        room,
+    );
+    if let Some(first) = lines.first_mut() {
+        *first = first.replacen(
+            finding.check_id,
+            &screen.paint(Tone::Strong, finding.check_id),
+            1,
+        );
+    }
+
+    let mut who = format!(
+        "{} -> {}",
+        finding.src,
+        super::endpoint(&finding.destination, finding.dst_port)
+    );
+    if finding.dst.to_string() != finding.destination {
+        who.push_str(&format!(" ({})", finding.dst));
+    }
+    let flows = screen::counted(finding.flow_count, "flow", "flows");
+    if screen::width(&who) + 2 + screen::width(&flows) <= room {
+        lines.push(format!("{who}  {flows}"));
+    } else {
+        lines.push(screen::shorten(&who, room));
+        lines.push(flows);
+    }
+
+    let mut place = format!("frame {}", screen::count(finding.first.frame));
+    if report.captures.len() > 1 {
+        let file = usize::try_from(finding.first.capture)
+            .ok()
+            .and_then(|row| report.captures.get(row))
+            .map_or("?", |capture| capture.file_name.as_str());
+        place.push_str(&format!(" of {}", escape::line(file)));
+    }
+    let when = super::span(finding.ts_first, finding.ts_last);
+    if screen::width(&when) + 2 + screen::width(&place) <= room {
+        lines.push(format!("{when}  {place}"));
+    } else {
+        lines.push(when);
+        lines.push(screen::shorten(&place, room));
+    }
+
+    let severity = screen::pad(&finding.severity.name().to_uppercase(), LABEL_COLUMNS);
+    let id = screen::pad(&finding.finding_id, LABEL_COLUMNS);
+    for (number, line) in lines.iter().enumerate() {
+        let label = match number {
+            0 => screen.paint(super::severity_tone(finding.severity), &severity),
+            1 => screen.paint(Tone::Quiet, &id),
+            _ => " ".repeat(LABEL_COLUMNS),
+        };
+        out.push_str(&format!("  {label}  {line}\n"));
+    }
+}
+
+/// What this capture did not show, check by check, and what would have.
+fn not_seen(out: &mut String, report: &Report, screen: &Screen) {
+    let rows: Vec<&Verdict> = report
+        .verdicts
+        .iter()
+        .filter(|verdict| verdict.check_id.is_some())
+        .filter(|verdict| verdict.not_observed > 0 || verdict.verdict == VerdictKind::NotObserved)
+        .collect();
+    if rows.is_empty() {
+        heading(
+            out,
+            screen,
+            "NOT SEEN",
+            "nothing: every check could judge everything that concerned it",
+        );
+        return;
+    }
+    heading(out, screen, "NOT SEEN", "a pass says nothing about these");
+    let names = |verdict: &Verdict| {
+        verdict
+            .check_id
+            .as_deref()
+            .map(escape::line)
+            .unwrap_or_default()
+    };
+    let columns = rows
+        .iter()
+        .map(|verdict| screen::width(&names(verdict)))
+        .max()
+        .unwrap_or(0)
+        .min(30);
+    for verdict in rows {
+        let how_much = match (verdict.not_observed, verdict.evaluated) {
+            (0, _) => String::new(),
+            (part, all) if part >= all => format!("all {}: ", screen::count(part)),
+            (part, all) => format!("{} of {}: ", screen::count(part), screen::count(all)),
+        };
+        let text = format!("{how_much}{}", escape::line(&reason(report, verdict)));
+        labelled(out, screen, &names(verdict), columns, &text);
+    }
+}
+
+/// Why a check saw nothing: the verdict's words, else those of the file where
+/// it missed most.
+fn reason(report: &Report, verdict: &Verdict) -> String {
+    let most_missed = report
+        .coverage
+        .iter()
+        .filter(|row| Some(row.check_id) == verdict.check_id.as_deref() && !row.reason.is_empty())
+        .max_by_key(|row| row.not_observed);
+    match most_missed {
+        Some(row) if verdict.verdict != VerdictKind::NotObserved || verdict.reason.is_empty() => {
+            row.reason.clone()
+        }
+        _ if verdict.reason.is_empty() => "no reason was recorded".to_owned(),
+        _ => verdict.reason.clone(),
+    }
+}
+
+fn results(out: &mut String, report: &Report, key_file: Option<&Path>, screen: &Screen) {
+    heading(out, screen, "RESULTS", "");
+    let folder = shell_word(&report.folder);
+    let key = key_file.map_or_else(String::new, |file| {
+        format!(" --key-file {}", shell_word(file))
+    });
+    // Names to copy: never wrapped, never shortened.
+    for (label, text) in [
+        ("folder", escape::line(&report.folder.to_string_lossy())),
+        (
+            "sealed",
+            format!(
+                "under key id {} in {:.1} s",
+                report.key_id,
+                report.elapsed.as_secs_f64()
+            ),
+        ),
+        ("verify", format!("nsforensics verify {folder}{key}")),
+        ("audit", format!("nsforensics audit {folder}{key}")),
+    ] {
+        out.push_str(&format!("  {label:<6}  {text}\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::sample;
+
+    #[track_caller]
+    fn fits(text: &str, columns: usize) {
+        for line in text.lines() {
+            // Names that are there to be copied may be longer.
+            let copied = ["folder", "verify", "audit"]
+                .iter()
+                .any(|label| line.trim_start().starts_with(label));
+            assert!(
+                copied || screen::width(line) <= columns,
+                "{} columns: {line}",
+                screen::width(line)
+            );
+        }
+    }
+
+    #[test]
+    fn a_run_at_a_glance() {
+        let text = summary(
+            &sample::report(),
+            true,
+            Some(Path::new("my.key")),
+            &Screen::plain(100),
+        );
+        fits(&text, 100);
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_narrow_terminal_loses_nothing_of_weight() {
+        let text = summary(&sample::report(), false, None, &Screen::plain(80));
+        fits(&text, 80);
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_run_that_saw_nothing_says_so() {
+        let text = summary(&sample::empty_report(), true, None, &Screen::plain(80));
+        fits(&text, 80);
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn colour_adds_nothing_but_colour() {
+        let plain = summary(&sample::report(), true, None, &Screen::plain(100));
+        let colored = summary(
+            &sample::report(),
+            true,
+            None,
+            &Screen {
+                color: true,
+                columns: 100,
+            },
+        );
+        let mut stripped = String::new();
+        let mut rest = colored.as_str();
+        while let Some((before, after)) = rest.split_once("\x1b[") {
+            stripped.push_str(before);
+            rest = after.split_once('m').map_or("", |(_, text)| text);
+        }
+        stripped.push_str(rest);
+        assert_eq!(stripped, plain);
+    }
+
+    #[test]
+    fn nothing_from_a_capture_reaches_the_terminal_raw() {
+        let evil = "\x1b]0;x\x07\u{9b}31m\u{202e}\r\n\u{200b}";
+        let mut report = sample::report();
+        for finding in &mut report.findings {
+            evil.clone_into(&mut finding.destination);
+            evil.clone_into(&mut finding.title);
+            evil.clone_into(&mut finding.detail);
+        }
+        for capture in &mut report.captures {
+            evil.clone_into(&mut capture.path);
+            evil.clone_into(&mut capture.file_name);
+            evil.clone_into(&mut capture.format);
+            capture.error = Some(evil.to_owned());
+        }
+        for anomaly in &mut report.capture_anomalies {
+            anomaly.detail = evil.into();
+        }
+        for row in &mut report.coverage {
+            evil.clone_into(&mut row.reason);
+        }
+        for verdict in &mut report.verdicts {
+            evil.clone_into(&mut verdict.reason);
+            evil.clone_into(&mut verdict.title);
+        }
+        report.folder = evil.into();
+        let text = summary(&report, true, Some(Path::new(evil)), &Screen::plain(100));
+        let raw: Vec<char> = text
+            .chars()
+            .filter(|&c| c != '\n' && (c.is_control() || c == '\u{202e}' || c == '\u{200b}'))
+            .collect();
+        assert_eq!(raw, vec![]);
+    }
+}
