@@ -168,9 +168,20 @@ pub struct Analyze {
     /// Do not hash the inputs; the run is marked as unhashed and is no evidence
     #[arg(long, help_heading = "Resources")]
     pub no_hash: bool,
+    /// What the command may do.
+    #[command(flatten)]
+    pub safety: Safety,
     /// Bytes read at a time, with K or M; for tests, results do not depend on it
     #[arg(long, value_name = "BYTES", value_parser = byte_size, hide = true)]
     pub chunk_size: Option<usize>,
+}
+
+/// Rights that a command keeps.
+#[derive(Debug, Args)]
+pub struct Safety {
+    /// Keep all rights of this user while reading hostile input, and say so in the log
+    #[arg(long, help_heading = "Safety")]
+    pub no_sandbox: bool,
 }
 
 /// `verify`.
@@ -197,6 +208,9 @@ pub struct Verify {
     /// Print the result as one JSON document
     #[arg(long, help_heading = "Results")]
     pub json: bool,
+    /// What the command may do.
+    #[command(flatten)]
+    pub safety: Safety,
     /// Print only what is not intact
     #[arg(short, long, help_heading = "Results")]
     pub quiet: bool,
@@ -239,6 +253,9 @@ pub struct Audit {
     /// Keys to verify with.
     #[command(flatten)]
     pub keys: VerifyingKeys,
+    /// What the command may do.
+    #[command(flatten)]
+    pub safety: Safety,
     /// How the verdicts are printed
     #[arg(
         long,
@@ -367,6 +384,9 @@ pub struct Reseal {
     /// Run folder
     #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
     pub run: PathBuf,
+    /// What the command may do.
+    #[command(flatten)]
+    pub safety: Safety,
     /// File that holds the new key [default: the environment's SECRET_KEY]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Keys")]
     pub key_file: Option<PathBuf>,

@@ -12,6 +12,7 @@ mod interrupt;
 mod logs;
 mod progress;
 mod render;
+mod sandbox;
 mod screen;
 mod secret;
 mod selection;
@@ -44,7 +45,14 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     logs::start(&cli.common);
-    match command::run(cli, environment_key) {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        command::run(cli, environment_key)
+    }));
+    // The hook has told what happened.
+    let Ok(outcome) = outcome else {
+        return ExitCode::from(2);
+    };
+    match outcome {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Found) => ExitCode::from(1),
         Ok(Outcome::Interrupted(code)) => ExitCode::from(code),

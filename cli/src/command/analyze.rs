@@ -5,9 +5,10 @@ use crate::args::Analyze;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::render::{json, summary};
+use crate::sandbox;
 use crate::screen::{self, Screen};
 use crate::secret::{EnvironmentKey, sealing_key};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use nsforensics_engine::run::{self, Request};
 use std::path::Path;
 
@@ -33,6 +34,19 @@ pub fn run(
         tracing::info!(path = %input.display(), "input");
     }
     let interrupt = Interrupt::listen()?;
+    // The folder must be there before the sandbox can name it.
+    std::fs::create_dir_all(&arguments.out).with_context(|| {
+        format!(
+            "cannot make the folder {}",
+            crate::escape::line(&arguments.out.to_string_lossy())
+        )
+    })?;
+    let readable = sandbox::inputs(&arguments.captures);
+    sandbox::enter(
+        &arguments.safety,
+        &readable,
+        std::slice::from_ref(&arguments.out),
+    );
     let request = Request {
         inputs: arguments.captures,
         out_dir: arguments.out,

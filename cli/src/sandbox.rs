@@ -1,0 +1,249 @@
+//! Least privilege: what the parsers of hostile input may still do is read
+//! what they were given and write into the run's folder.
+//!
+//! Landlock confines files, TCP, signals and abstract sockets; a seccomp filter
+//! refuses what no analysis needs (any socket, running programs, tracing
+//! others, kernel interfaces with a history of holes). Both hold for the
+//! calling thread and those it starts, so [`enter`] comes before the first
+//! thread. A kernel that lacks one degrades with a line in the log.
+
+use crate::args::Safety;
+use anyhow::{Context as _, Result};
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
+    RulesetCreatedAttr as _, RulesetStatus, Scope, path_beneath_rules,
+};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The newest rules that this code was tried with; older kernels enforce what they know.
+const TRIED: ABI = ABI::V6;
+
+/// What the process itself reads while it works: its own state, the number of
+/// cores that its control group grants.
+const OWN_READS: [&str; 3] = ["/proc/self", "/sys/fs/cgroup", "/sys/devices/system/cpu"];
+
+/// Gives up every right but reading `readable` and writing below `writable`,
+/// for this thread and all that it starts. Paths that do not exist are passed over.
+pub fn enter(safety: &Safety, readable: &[PathBuf], writable: &[PathBuf]) {
+    if safety.no_sandbox {
+        tracing::warn!("--no-sandbox: hostile input is parsed with all the rights of this user");
+        return;
+    }
+    let files = confine_files(readable, writable);
+    let calls = refuse_calls();
+    match (&files, &calls) {
+        (Ok(RulesetStatus::FullyEnforced), Ok(())) => tracing::info!("sandbox entered"),
+        (Ok(RulesetStatus::PartiallyEnforced), Ok(())) => {
+            tracing::info!("sandbox entered as far as this kernel knows it");
+        }
+        _ => {
+            let reason = |error: Option<&anyhow::Error>| error.map(|error| format!("{error:#}"));
+            tracing::warn!(
+                landlock = reason(files.as_ref().err()),
+                seccomp = reason(calls.as_ref().err()),
+                "captures are parsed with more rights than needed: this kernel offers no complete sandbox"
+            );
+        }
+    }
+}
+
+/// What must be readable for these inputs: they themselves and, since links are
+/// followed, what links in a folder point to.
+pub fn inputs(given: &[PathBuf]) -> Vec<PathBuf> {
+    let mut readable: Vec<PathBuf> = given
+        .iter()
+        .filter(|path| path.as_path() != Path::new("-"))
+        .cloned()
+        .collect();
+    for folder in given {
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            continue;
+        };
+        let links = entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+        readable.extend(links.map(|entry| entry.path()));
+    }
+    readable
+}
+
+fn confine_files(readable: &[PathBuf], writable: &[PathBuf]) -> Result<RulesetStatus> {
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    // Plain files and folders only: no devices, sockets, pipes or links.
+    let write = read
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::MakeDir
+        | AccessFs::RemoveFile
+        | AccessFs::RemoveDir
+        | AccessFs::Refer;
+    let own = OWN_READS.iter().map(PathBuf::from);
+    let status = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(TRIED))?
+        .handle_access(AccessNet::from_all(TRIED))?
+        .scope(Scope::from_all(TRIED))?
+        .create()?
+        .add_rules(path_beneath_rules(
+            own.chain(readable.iter().cloned()),
+            read,
+        ))?
+        .add_rules(path_beneath_rules(writable, write))?
+        .restrict_self()?;
+    match status.ruleset {
+        RulesetStatus::NotEnforced => anyhow::bail!("not offered by this kernel"),
+        enforced => Ok(enforced),
+    }
+}
+
+fn refuse_calls() -> Result<()> {
+    let architecture =
+        TargetArch::try_from(std::env::consts::ARCH).context("no filter for this processor")?;
+    let refused: BTreeMap<i64, Vec<_>> = REFUSED.iter().map(|&call| (call, Vec::new())).collect();
+    let filter = SeccompFilter::new(
+        refused,
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EPERM.unsigned_abs()),
+        architecture,
+    )?;
+    let program: BpfProgram = filter.try_into()?;
+    seccompiler::apply_filter(&program)?;
+    Ok(())
+}
+
+/// Calls that reading, computing and writing files never make.
+const REFUSED: &[i64] = &[
+    // The network, and other processes' sockets.
+    libc::SYS_socket,
+    libc::SYS_socketpair,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    // Other programs and processes.
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    // The system's shape and the kernel's wide interfaces.
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_bpf,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_open_by_handle_at,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+    use std::net::{TcpStream, UdpSocket};
+
+    /// Runs in a thread of its own, since nobody leaves a sandbox.
+    fn confined<T: Send + 'static>(
+        readable: &Path,
+        writable: &Path,
+        attempt: impl FnOnce(Result<RulesetStatus>, Result<()>) -> T + Send + 'static,
+    ) -> T {
+        let (readable, writable) = (vec![readable.to_owned()], vec![writable.to_owned()]);
+        std::thread::spawn(move || {
+            let files = confine_files(&readable, &writable);
+            let calls = refuse_calls();
+            attempt(files, calls)
+        })
+        .join()
+        .expect("the thread ends")
+    }
+
+    #[test]
+    fn only_the_inputs_and_the_output_are_left() {
+        let (input, output, other) = (
+            tempfile::tempdir().expect("a folder"),
+            tempfile::tempdir().expect("a folder"),
+            tempfile::tempdir().expect("a folder"),
+        );
+        let (read, write, secret) = (
+            input.path().join("capture"),
+            output.path().join("table"),
+            other.path().join("secret"),
+        );
+        std::fs::write(&read, "in").expect("written");
+        std::fs::write(&secret, "secret").expect("written");
+        confined(input.path(), output.path(), move |files, calls| {
+            assert_eq!(std::fs::read(&read).expect("inputs are readable"), b"in");
+            std::fs::write(&write, "out").expect("the output is writable");
+            std::fs::rename(&write, write.with_extension("done")).expect("and can be renamed");
+            if let Err(error) = files {
+                eprintln!("skipped: no Landlock here: {error:#}");
+            } else {
+                let refused = |result: std::io::Result<()>| {
+                    result.map_err(|error| error.kind()) == Err(ErrorKind::PermissionDenied)
+                };
+                assert!(refused(std::fs::write(&read, "changed")));
+                assert!(refused(std::fs::read(&secret).map(drop)));
+                assert!(refused(std::fs::remove_file(&read)));
+                assert!(refused(std::fs::read("/etc/passwd").map(drop)));
+                assert!(refused(std::os::unix::fs::symlink(
+                    &secret,
+                    write.with_extension("link")
+                )));
+            }
+            if let Err(error) = calls {
+                eprintln!("skipped: no seccomp here: {error:#}");
+            } else {
+                let refused = |result: std::io::Result<()>| {
+                    result.map_err(|error| error.kind()) == Err(ErrorKind::PermissionDenied)
+                };
+                assert!(refused(TcpStream::connect("127.0.0.1:9").map(drop)));
+                assert!(refused(UdpSocket::bind("127.0.0.1:0").map(drop)));
+                assert!(refused(
+                    std::process::Command::new("/bin/true").status().map(drop)
+                ));
+            }
+            // Threads, clocks and random bytes still work.
+            std::thread::spawn(|| std::thread::available_parallelism().expect("known"))
+                .join()
+                .expect("threads start");
+        });
+    }
+
+    #[test]
+    fn links_in_a_folder_may_be_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let elsewhere = tempfile::NamedTempFile::new().expect("a file");
+        std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("monday.pcap"))
+            .expect("a link");
+        let given = vec![folder.path().to_owned(), PathBuf::from("-")];
+        let link = folder.path().join("monday.pcap");
+        let readable = inputs(&given);
+        assert_eq!(readable, [folder.path().to_owned(), link.clone()]);
+        confined(&link.clone(), folder.path(), move |_, _| {
+            assert!(std::fs::read(&link).is_ok());
+        });
+    }
+}
