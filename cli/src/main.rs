@@ -67,7 +67,9 @@ fn main() -> ExitCode {
 /// Says on standard error what could not be done, wherever logs go.
 fn complain(message: &str) {
     tracing::debug!(error = message, "stopped");
-    let line = format!("nsforensics: {}\n", escape::block(message));
+    // A line break in a name must not pass for the end of this message.
+    let text = escape::block(message.trim_end()).replace('\n', "\n    ");
+    let line = format!("nsforensics: {text}\n");
     drop(std::io::stderr().lock().write_all(line.as_bytes()));
 }
 

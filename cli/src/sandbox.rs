@@ -50,23 +50,42 @@ pub fn enter(safety: &Safety, readable: &[PathBuf], writable: &[PathBuf]) {
 }
 
 /// What must be readable for these inputs: they themselves and, since links are
-/// followed, what links in a folder point to.
+/// followed, what links in their folders point to.
 pub fn inputs(given: &[PathBuf]) -> Vec<PathBuf> {
     let mut readable: Vec<PathBuf> = given
         .iter()
         .filter(|path| path.as_path() != Path::new("-"))
         .cloned()
         .collect();
-    for folder in given {
+    let mut folders = readable.clone();
+    while let Some(folder) = folders.pop() {
         let Ok(entries) = std::fs::read_dir(folder) else {
             continue;
         };
-        let links = entries
-            .flatten()
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
-        readable.extend(links.map(|entry| entry.path()));
+        for entry in entries.flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_symlink() => readable.push(entry.path()),
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                _ => {}
+            }
+        }
     }
     readable
+}
+
+/// What must be readable to verify these runs: a single file stands for its folder.
+pub fn run_folders(given: &[PathBuf]) -> Vec<PathBuf> {
+    given
+        .iter()
+        .filter_map(|path| {
+            let path = path.canonicalize().ok()?;
+            if path.is_dir() {
+                Some(path)
+            } else {
+                path.parent().map(ToOwned::to_owned)
+            }
+        })
+        .collect()
 }
 
 fn confine_files(readable: &[PathBuf], writable: &[PathBuf]) -> Result<RulesetStatus> {

@@ -8,16 +8,13 @@
 use anyhow::{Context as _, Result, anyhow, bail};
 use nsforensics_engine::seal::Key;
 use std::ffi::OsString;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// The variable that holds a key.
 pub const VARIABLE: &str = "SECRET_KEY";
-
-/// Longest key file that is read; far beyond any sensible key.
-const LONGEST_KEY: u64 = 64 << 10;
 
 /// What to do without a key.
 const HOW_TO: &str = "make one with `nsforensics key new FILE` and pass --key-file FILE, \
@@ -66,7 +63,7 @@ impl EnvironmentKey {
 
     fn key(&self) -> Option<Result<Key>> {
         let text = self.0.as_ref()?;
-        Some(engine_key(text.clone(), VARIABLE))
+        Some(Key::from_secret(text).with_context(|| format!("{VARIABLE} cannot be used")))
     }
 
     /// Whether an argument repeats the key, as in `--key-file "$SECRET_KEY"`.
@@ -115,53 +112,26 @@ pub fn keys_at_hand(files: &[PathBuf], environment: &EnvironmentKey) -> Result<V
     Ok(keys)
 }
 
-/// Reads a key file; one newline at its end does not belong to the key.
+/// The key of a file. A name that is itself a key, pasted in the wrong place,
+/// must not end in an error message and so in somebody's log.
 pub fn key_from_file(path: &Path, environment: &EnvironmentKey) -> Result<Key> {
     let name = path.as_os_str().as_bytes();
     if environment.is_repeated_by(name) {
         bail!("an option that takes the name of a key file was given the key itself");
     }
-    let shown = if looks_like_a_key(name) && !path.exists() {
-        // A key pasted in place of a name must not end in somebody's log.
-        "the key file that was named (not repeated here: it looks like a key)".to_owned()
-    } else {
-        format!("key file {}", crate::escape::line(&path.to_string_lossy()))
-    };
-    let file = std::fs::File::open(path).with_context(|| format!("cannot open {shown}"))?;
-    // Whole in one allocation: a vector that grows leaves copies behind.
-    let mut text = Zeroizing::new(vec![0_u8; LONGEST_KEY as usize + 1]);
-    let mut filled = 0;
-    let mut reader = file.take(LONGEST_KEY + 1);
-    loop {
-        let Some(rest) = text.get_mut(filled..).filter(|rest| !rest.is_empty()) else {
-            bail!("{shown} holds more than {LONGEST_KEY} bytes: is it the right file?");
-        };
-        match reader.read(rest) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot read {shown}")),
-        }
+    if looks_like_a_key(name) && !path.exists() {
+        bail!(
+            "the key file that was named does not exist (its name is not repeated here: it looks like a key)"
+        );
     }
-    text.truncate(filled);
-    if text.last() == Some(&b'\n') {
-        text.pop();
-    }
-    engine_key(text, &shown)
+    Ok(Key::from_file(path)?)
 }
 
 /// Writes a new random key to a new file of mode 0600.
 pub fn write_new_key(path: &Path) -> Result<Key> {
-    use base64::Engine as _;
     use std::os::unix::fs::OpenOptionsExt as _;
 
-    let mut random = Zeroizing::new([0_u8; 32]);
-    getrandom::fill(random.as_mut_slice())
-        .map_err(|error| anyhow!("the system gives no random bytes: {error}"))?;
-    let mut text = Zeroizing::new(vec![0_u8; 45]);
-    let length = base64::engine::general_purpose::STANDARD
-        .encode_slice(random.as_slice(), &mut text)
-        .map_err(|_| anyhow!("base64 of 32 bytes does not fit into 45"))?;
+    let text = Key::generate()?;
     let shown = crate::escape::line(&path.to_string_lossy());
     let mut file = std::fs::OpenOptions::new()
         .write(true)
@@ -169,12 +139,11 @@ pub fn write_new_key(path: &Path) -> Result<Key> {
         .mode(0o600)
         .open(path)
         .with_context(|| format!("cannot make {shown} (a key file is never overwritten)"))?;
-    text.truncate(length);
-    file.write_all(&text)
+    file.write_all(text.as_bytes())
         .and_then(|()| file.write_all(b"\n"))
         .and_then(|()| file.sync_all())
         .with_context(|| format!("cannot write {shown}"))?;
-    engine_key(text, &shown)
+    Ok(Key::from_secret(text.as_bytes())?)
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
@@ -189,8 +158,4 @@ fn looks_like_a_key(name: &[u8]) -> bool {
         && name
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_".contains(byte))
-}
-
-fn engine_key(text: Zeroizing<Vec<u8>>, shown: &str) -> Result<Key> {
-    Key::from_text(text).with_context(|| shown.to_owned())
 }

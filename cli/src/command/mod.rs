@@ -1,8 +1,11 @@
 //! One file per command: takes its arguments, asks the engine, prints.
 
 mod analyze;
+mod audit;
 mod key;
 mod policy;
+mod reseal;
+mod verify;
 
 use crate::Outcome;
 use crate::args::{Cli, Command};
@@ -15,10 +18,12 @@ pub fn run(cli: Cli, environment_key: EnvironmentKey) -> Result<Outcome> {
     let screen = Screen::stdout(cli.common.color);
     match cli.command {
         Command::Analyze(arguments) => analyze::run(arguments, environment_key, &screen),
+        Command::Verify(arguments) => verify::run(arguments, &environment_key, &screen),
+        Command::Audit(arguments) => audit::run(arguments, &environment_key, &screen),
+        Command::Policy(arguments) => policy::run(arguments),
         Command::Key(arguments) => key::run(arguments, &environment_key),
+        Command::Reseal(arguments) => reseal::run(&arguments, &environment_key),
         Command::Completions(arguments) => completions(arguments.shell),
-        #[allow(unreachable_patterns)]
-        _ => anyhow::bail!("soon"), // completions(arguments.shell),
     }
 }
 

@@ -7,7 +7,10 @@ fn help_of(name: &str, arguments: &[&str]) {
     let ended = Place::new().run(arguments).code(0);
     assert_eq!(ended.stderr, "");
     for line in ended.stdout.lines() {
-        assert!(line.chars().count() <= 100, "wider than 100 columns: {line}");
+        assert!(
+            line.chars().count() <= 100,
+            "wider than 100 columns: {line}"
+        );
     }
     insta::assert_snapshot!(name, ended.stdout);
 }
@@ -15,7 +18,15 @@ fn help_of(name: &str, arguments: &[&str]) {
 #[test]
 fn every_command_explains_itself() {
     help_of("top", &["--help"]);
-    for command in ["analyze", "verify", "audit", "policy", "key", "reseal", "completions"] {
+    for command in [
+        "analyze",
+        "verify",
+        "audit",
+        "policy",
+        "key",
+        "reseal",
+        "completions",
+    ] {
         help_of(command, &[command, "--help"]);
     }
     for command in ["init", "check", "show"] {
@@ -50,16 +61,25 @@ fn every_leaf_has_an_example() {
 #[test]
 fn the_version_tells_what_was_built() {
     let short = Place::new().run(&["-V"]).code(0).stdout;
-    assert_eq!(short, concat!("nsforensics ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(
+        short,
+        concat!("nsforensics ", env!("CARGO_PKG_VERSION"), "\n")
+    );
     let long = Place::new().run(&["--version"]).code(0).stdout;
-    assert!(long.starts_with(&*short) && long.contains("HMAC-SHA-256"), "{long}");
+    assert!(
+        long.starts_with(&*short) && long.contains("HMAC-SHA-256"),
+        "{long}"
+    );
 }
 
 #[test]
 fn completions_name_the_commands() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = Place::new().run(&["completions", shell]).code(0).stdout;
-        assert!(script.contains("analyze") && script.contains("reseal"), "{shell}");
+        assert!(
+            script.contains("analyze") && script.contains("reseal"),
+            "{shell}"
+        );
     }
 }
 

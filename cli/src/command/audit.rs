@@ -1,0 +1,64 @@
+//! `audit`: the seal first, then the verdicts that it protects.
+
+use crate::Outcome;
+use crate::args::{Audit as Arguments, AuditFormat};
+use crate::render::audit::{self, Audit};
+use crate::render::junit;
+use crate::sandbox;
+use crate::screen::{self, Screen};
+use crate::secret::{EnvironmentKey, keys_at_hand};
+use crate::selection::select;
+use anyhow::Result;
+use nsforensics_engine::seal::{self, Key};
+use nsforensics_engine::table::read;
+use std::path::Path;
+
+pub fn run(arguments: Arguments, environment_key: &EnvironmentKey, screen: &Screen) -> Result<Outcome> {
+    let keys = keys_at_hand(&arguments.keys.key_files, environment_key)?;
+    let run = std::slice::from_ref(&arguments.run);
+    sandbox::enter(&arguments.safety, &sandbox::run_folders(run), &[]);
+    let Some(report) = intact(&arguments.run, &keys)? else {
+        return Ok(Outcome::Found);
+    };
+    let verdicts = read::verdicts(&report.folder)?;
+    let audit = Audit {
+        run_id: report.run_id.unwrap_or_default(),
+        key_id: report
+            .seals
+            .into_iter()
+            .find(|seal| seal.verified)
+            .map(|seal| seal.key_id)
+            .unwrap_or_default(),
+        level: arguments.level,
+        selected: select(verdicts, arguments.level, &arguments.checks)?,
+    };
+    screen::print(&match arguments.format {
+        AuditFormat::Text => audit::text(&audit, screen),
+        AuditFormat::Json => audit::json(&audit)?,
+        AuditFormat::Junit => junit::document(&audit),
+    })?;
+    Ok(if audit.fails() { Outcome::Found } else { Outcome::Clean })
+}
+
+/// The verification of an intact run; nothing, said on standard error, of a
+/// broken one.
+///
+/// # Errors
+///
+/// When it could not be verified: no such run, no key for it.
+pub fn intact(run: &Path, keys: &[Key]) -> Result<Option<seal::VerifyReport>> {
+    use crate::render::verify::{State, problem};
+
+    let report = seal::verify(run, keys)?;
+    let problems: Vec<String> = report.problems.iter().map(problem).collect();
+    let problems = problems.join("; ");
+    let name = crate::escape::line(&run.to_string_lossy());
+    match State::of(&report) {
+        State::Intact => Ok(Some(report)),
+        State::Unchecked => anyhow::bail!("{name}: could not be verified: {problems}"),
+        State::Broken => {
+            crate::complain(&format!("{name}: the seal is broken: {problems}"));
+            Ok(None)
+        }
+    }
+}

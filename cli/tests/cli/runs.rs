@@ -1,0 +1,358 @@
+//! A capture's way through the binary: analysed, verified, audited, sealed again.
+
+use crate::capture;
+use crate::support::{KEY, Place, text};
+use serde_json::Value;
+
+/// A folder with one analysed capture in `out`.
+fn analysed(bytes: &[u8]) -> Place {
+    let place = Place::new();
+    place.write("evidence.pcap", bytes);
+    place
+        .run_keyed(&["analyze", "evidence.pcap", "--out", "out", "--quiet"])
+        .code(0);
+    place
+}
+
+fn json(document: &str) -> Value {
+    serde_json::from_str(document).expect("one JSON document")
+}
+
+/// No byte that a terminal takes as a command.
+#[track_caller]
+fn is_tame(output: &str) {
+    let wild: Vec<char> = output
+        .chars()
+        .filter(|&c| c != '\n' && (c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)))
+        .collect();
+    assert_eq!(wild, vec![], "{output}");
+}
+
+#[test]
+fn the_summary_shows_what_matters() {
+    let place = Place::new();
+    place.write("evidence.pcap", capture::ftp_login());
+    let ended = place.run_keyed(&["analyze", "evidence.pcap"]).code(0);
+    assert_eq!(ended.stderr, "");
+    for part in [
+        "FAIL  NS-01",
+        "NS-01.plaintext",
+        "CRITICAL",
+        "10.0.0.5 -> 192.0.2.7:21",
+        "NOT SEEN",
+        "nsforensics verify nsforensics-out/",
+    ] {
+        assert!(
+            ended.stdout.contains(part),
+            "{part} is not in\n{}",
+            ended.stdout
+        );
+    }
+    assert!(
+        !ended.stdout.contains("correct-horse"),
+        "a credential in the summary"
+    );
+    is_tame(&ended.stdout);
+}
+
+#[test]
+fn fail_on_sets_the_exit_code() {
+    let place = Place::new();
+    place.write("evidence.pcap", capture::ftp_login());
+    place
+        .run_keyed(&["analyze", "evidence.pcap", "--fail-on", "critical"])
+        .code(1);
+    place
+        .run_keyed(&["analyze", "evidence.pcap", "--fail-on", "info"])
+        .code(1);
+    place.write("empty.pcap", capture::empty());
+    place
+        .run_keyed(&["analyze", "empty.pcap", "--fail-on", "info"])
+        .code(0);
+}
+
+#[test]
+fn json_is_one_document() {
+    let place = Place::new();
+    let ended = place
+        .run_fed(&["analyze", "-", "--json"], &capture::ftp_login())
+        .code(0);
+    let document = json(&ended.stdout);
+    assert_eq!(document["schema"], "nsforensics.analyze/1");
+    assert_eq!(document["captures"][0]["packets"], 13);
+    assert_eq!(document["totals"]["flows"], 1);
+    assert_eq!(document["verdicts"][0]["verdict"], "fail");
+    assert_eq!(document["findings"][0]["severity"], "critical");
+}
+
+#[test]
+fn quiet_prints_the_folder_alone() {
+    let place = Place::new();
+    place.write("evidence.pcap", capture::ftp_login());
+    let ended = place
+        .run_keyed(&["analyze", "evidence.pcap", "--quiet", "--out", "out"])
+        .code(0);
+    let folder = place.run_folder("out");
+    assert_eq!(
+        ended.stdout.trim_end().rsplit('/').next(),
+        folder.file_name().and_then(|name| name.to_str())
+    );
+    assert_eq!(ended.stdout.lines().count(), 1);
+}
+
+#[test]
+fn one_unreadable_file_of_several_is_told_and_the_rest_goes_on() {
+    let place = Place::new();
+    place.write("evidence.pcap", capture::ftp_login());
+    place.write("notes.txt", "no capture at all, only notes of somebody");
+    let ended = place
+        .run_keyed(&["analyze", "evidence.pcap", "notes.txt", "--json"])
+        .code(0);
+    assert!(
+        ended.stderr.contains("notes.txt") || ended.stdout.contains("notes.txt"),
+        "{ended:#?}"
+    );
+}
+
+#[test]
+fn names_from_a_capture_do_not_reach_the_terminal_raw() {
+    let place = Place::new();
+    place.write("evidence.pcap", capture::hostile_http());
+    let hostile_name = "evidence\x1b[31m\u{202e}.pcap";
+    std::fs::copy(place.path("evidence.pcap"), place.path(hostile_name)).expect("copied");
+    for arguments in [
+        &["analyze", "evidence.pcap"][..],
+        &["analyze", hostile_name, "--log-level", "trace"],
+        &["analyze", hostile_name, "--json", "--log-format", "json"],
+    ] {
+        let ended = place.run_keyed(arguments).code(0);
+        is_tame(&ended.stdout);
+        is_tame(&ended.stderr);
+    }
+}
+
+#[test]
+fn logs_for_collectors_are_json_lines() {
+    let place = Place::new();
+    place.write("evidence.pcap", capture::ftp_login());
+    let ended = place
+        .run_keyed(&[
+            "analyze",
+            "evidence.pcap",
+            "--log-format",
+            "json",
+            "--quiet",
+        ])
+        .code(0);
+    let events: Vec<Value> = ended.stderr.lines().map(json).collect();
+    let messages: Vec<&str> = events
+        .iter()
+        .filter_map(|event| event["message"].as_str())
+        .collect();
+    for message in ["start", "input", "end"] {
+        assert!(
+            messages.contains(&message),
+            "{message} is not in {messages:?}"
+        );
+    }
+    let end = events
+        .iter()
+        .find(|event| event["message"] == "end")
+        .expect("an end");
+    assert_eq!(end["outcome"], "sealed");
+    assert!(!ended.stderr.contains(KEY));
+}
+
+#[test]
+fn a_run_verifies_until_it_is_touched() {
+    let place = analysed(&capture::ftp_login());
+    let folder = place.run_folder("out");
+    let run = text(&folder);
+    let intact = place.run_keyed(&["verify", run]).code(0);
+    assert!(intact.stdout.contains("INTACT"), "{intact:#?}");
+    let document = json(&place.run_keyed(&["verify", run, "--json"]).code(0).stdout);
+    assert_eq!(document["runs"][0]["state"], "intact");
+
+    let table = folder.join("flows.parquet");
+    let mut bytes = std::fs::read(&table).expect("a table");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&table, bytes).expect("tampered");
+    let broken = place.run_keyed(&["verify", run]).code(1);
+    assert!(
+        broken.stdout.contains("BROKEN") && broken.stdout.contains("flows.parquet"),
+        "{broken:#?}"
+    );
+    let document = json(&place.run_keyed(&["verify", run, "--json"]).code(1).stdout);
+    assert_eq!(document["runs"][0]["state"], "broken");
+    place
+        .run_keyed(&["audit", run])
+        .code(1)
+        .says("flows.parquet");
+}
+
+#[test]
+fn another_key_cannot_verify() {
+    let place = analysed(&capture::empty());
+    let run = place.run_folder("out");
+    place.run(&["key", "new", "other.key"]).code(0);
+    place
+        .run(&["verify", text(&run), "--key-file", "other.key"])
+        .code(2);
+    place
+        .run(&["audit", text(&run), "--key-file", "other.key"])
+        .code(2);
+    // With both at hand the right one is found.
+    place
+        .run_keyed(&["verify", text(&run), "--key-file", "other.key"])
+        .code(0);
+}
+
+#[test]
+fn a_folder_that_is_no_run_is_not_verified() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("holiday")).expect("made");
+    place
+        .run_keyed(&["verify", "holiday"])
+        .code(2)
+        .says("holiday");
+}
+
+#[test]
+fn an_audit_fails_on_what_is_selected() {
+    let place = analysed(&capture::ftp_login());
+    let folder = place.run_folder("out");
+    let run = text(&folder);
+    let ended = place.run_keyed(&["audit", run]).code(1);
+    assert!(
+        ended.stdout.contains("FAIL") && ended.stdout.contains("NS-01"),
+        "{ended:#?}"
+    );
+    place.run_keyed(&["audit", run, "--level", "L2"]).code(1);
+    place
+        .run_keyed(&["audit", run, "--check", "NS-01.plaintext"])
+        .code(1);
+    place
+        .run_keyed(&["audit", run, "--check", "NS-01.tls_version"])
+        .code(0);
+    place
+        .run_keyed(&["audit", run, "--check", "NS-99"])
+        .code(2)
+        .says("NS-99");
+    let ended = place
+        .run_keyed(&["audit", run, "--level", "L1"])
+        .code(2)
+        .says("L1 requires none of the controls");
+    assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn an_audit_speaks_json_and_junit() {
+    let place = analysed(&capture::ftp_login());
+    let folder = place.run_folder("out");
+    let run = text(&folder);
+    let document = json(
+        &place
+            .run_keyed(&["audit", run, "--format", "json"])
+            .code(1)
+            .stdout,
+    );
+    assert_eq!(
+        (&document["schema"], &document["result"]),
+        (&"nsforensics.audit/1".into(), &"fail".into())
+    );
+    let junit = place
+        .run_keyed(&["audit", run, "--format", "junit"])
+        .code(1)
+        .stdout;
+    let tree = roxmltree::Document::parse(&junit).expect("well-formed");
+    assert!(tree.descendants().any(|node| node.has_tag_name("failure")));
+    assert!(tree.descendants().any(|node| node.has_tag_name("skipped")));
+}
+
+#[test]
+fn a_run_sealed_again_verifies_with_either_key() {
+    let place = analysed(&capture::ftp_login());
+    let folder = place.run_folder("out");
+    let run = text(&folder);
+    place.run(&["key", "new", "new.key"]).code(0);
+    place.run(&["verify", run, "--key-file", "new.key"]).code(2);
+    // The environment holds the old key.
+    place
+        .run_keyed(&["reseal", run, "--key-file", "new.key"])
+        .code(0);
+    place.run(&["verify", run, "--key-file", "new.key"]).code(0);
+    place.run_keyed(&["verify", run]).code(0);
+    place.run(&["audit", run, "--key-file", "new.key"]).code(1);
+}
+
+#[test]
+fn a_broken_run_is_not_sealed_again() {
+    let place = analysed(&capture::empty());
+    let folder = place.run_folder("out");
+    place.run(&["key", "new", "new.key"]).code(0);
+    std::fs::write(folder.join("flows.parquet"), "something else").expect("tampered");
+    place
+        .run_keyed(&["reseal", text(&folder), "--key-file", "new.key"])
+        .code(1);
+}
+
+#[test]
+fn a_closed_pipe_is_quiet() {
+    let place = analysed(&capture::ftp_login());
+    let folder = place.run_folder("out");
+    for arguments in [
+        &["verify", text(&folder)][..],
+        &["--help"],
+        &["completions", "bash"],
+    ] {
+        let mut command = place.command(arguments);
+        command.env("SECRET_KEY", KEY);
+        let mut child = command.spawn().expect("starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("ends");
+        assert_eq!(
+            (output.status.code(), output.stderr),
+            (Some(0), vec![]),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn ctrl_c_seals_nothing() {
+    use std::io::{Read as _, Write as _};
+    let place = Place::new();
+    let mut command = place.command(&["analyze", "-", "--out", "out", "--log-level", "info"]);
+    command
+        .env("SECRET_KEY", KEY)
+        .stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(&capture::ftp_login()).expect("it reads");
+    // The signal handlers stand once it logs that it reads.
+    let mut said = String::new();
+    let mut stderr = child.stderr.take().expect("a pipe");
+    while !said.contains("reading") {
+        let mut byte = [0];
+        assert_eq!(
+            stderr.read(&mut byte).expect("a pipe"),
+            1,
+            "ended early: {said}"
+        );
+        said.push(char::from(byte[0]));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("ours");
+    // A blocked read ends with the stream; the run must still not be sealed.
+    drop(stdin);
+    stderr.read_to_string(&mut said).expect("a pipe");
+    assert_eq!(child.wait().expect("ends").code(), Some(130), "{said}");
+    assert!(said.contains("nothing was sealed"), "{said}");
+    let left: Vec<_> = std::fs::read_dir(place.path("out"))
+        .expect("the output folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.join("manifest.json").exists())
+        .collect();
+    assert_eq!(left, Vec::<std::path::PathBuf>::new());
+}
