@@ -53,14 +53,26 @@ Examples:
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Display and logs")]
 pub struct Common {
-    /// When to use colours
-    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    /// Colours: auto (on a terminal, unless NO_COLOR is set), always, never
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        global = true,
+        hide_possible_values = true
+    )]
     pub color: ColorChoice,
-    /// How log lines on standard error look
-    #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
+    /// Log lines on standard error: text, or json with one object per line
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        global = true,
+        hide_possible_values = true
+    )]
     pub log_format: LogFormat,
-    /// What is logged: this level and everything worse [default: warn; info for JSON]
-    #[arg(long, value_name = "LEVEL", global = true)]
+    /// Least level that is logged: off, error, warn, info, debug, trace [default: warn; with json: info]
+    #[arg(long, value_name = "LEVEL", global = true, hide_possible_values = true)]
     pub log_level: Option<LogLevel>,
 }
 
@@ -105,10 +117,26 @@ pub enum LogLevel {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Analyse captures into a new, sealed run folder
+    #[command(
+        long_about = "Reads captures (pcap, pcapng, either compressed with gzip or zstd; files, folders, \
+                  or - for standard input) as one logical capture in time order, and writes tables, \
+                  findings and verdicts into a new folder that is sealed with your key."
+    )]
     Analyze(Analyze),
     /// Check the seals of runs: what is intact and what is not
+    #[command(
+        long_about = "Recomputes every seal of a run: the manifest, every file, and every row group of \
+                  every table. Names what was changed, removed or added. Give every key that may \
+                  have sealed the runs: each manifest names the one it needs."
+    )]
     Verify(Verify),
     /// Judge a sealed run by the controls
+    #[command(
+        long_about = "Verifies the seal of a run, then prints the verdict of every selected control and \
+                  check. A control fails when a violation of severity medium or higher was seen (the \
+                  policy can move that line); what the capture cannot show is not observed, which is \
+                  neither a pass nor a failure."
+    )]
     Audit(Audit),
     /// Write, check or show the policy
     #[command(subcommand, arg_required_else_help = true)]
@@ -117,6 +145,11 @@ pub enum Command {
     #[command(subcommand, arg_required_else_help = true)]
     Key(Key),
     /// Seal a run again under a new key, keeping the old seal
+    #[command(
+        long_about = "Verifies a run with its old key, then adds a seal under the new one. Both seals are \
+                  kept, so the run can be verified with either key. A run whose seal is broken is \
+                  not sealed again."
+    )]
     Reseal(Reseal),
     /// Print a completion script for a shell
     Completions(Completions),
@@ -124,19 +157,14 @@ pub enum Command {
 
 /// `analyze`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Reads captures (pcap, pcapng, either compressed with gzip or zstd; files, folders, \
-                  or - for standard input) as one logical capture in time order, and writes tables, \
-                  findings and verdicts into a new folder that is sealed with your key.",
-    after_help = "\
+#[command(after_help = "\
 Exit codes: 0 done; 1 done, and --fail-on found something; 2 nothing could be analysed.
 
 Examples:
   nsforensics analyze capture.pcapng --key-file nsforensics.key
   nsforensics analyze monday/ tuesday/ --policy policy.yaml --out results
   tcpdump -w - -c 1000 | SECRET_KEY=... nsforensics analyze - --fail-on high
-  nsforensics analyze capture.pcap --json | jq '.verdicts[] | select(.verdict == \"fail\")'"
-)]
+  nsforensics analyze capture.pcap --json | jq '.verdicts[] | select(.verdict == \"fail\")'")]
 pub struct Analyze {
     /// Captures: files, folders, or - for standard input
     #[arg(required = true, value_name = "CAPTURE", value_hint = ValueHint::AnyPath)]
@@ -186,18 +214,13 @@ pub struct Safety {
 
 /// `verify`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Recomputes every seal of a run: the manifest, every file, and every row group of \
-                  every table. Names what was changed, removed or added. Give every key that may \
-                  have sealed the runs: each manifest names the one it needs.",
-    after_help = "\
+#[command(after_help = "\
 Exit codes: 0 everything is intact; 1 a seal is broken; 2 it could not be checked
 (no such run, no key for it).
 
 Examples:
   nsforensics verify nsforensics-out/RUN --key-file nsforensics.key
-  nsforensics verify nsforensics-out/* --key-file old.key --key-file new.key --json"
-)]
+  nsforensics verify nsforensics-out/* --key-file old.key --key-file new.key --json")]
 pub struct Verify {
     /// Run folders
     #[arg(required = true, value_name = "RUN", value_hint = ValueHint::DirPath)]
@@ -226,20 +249,14 @@ pub struct VerifyingKeys {
 
 /// `audit`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Verifies the seal of a run, then prints the verdict of every selected control and \
-                  check. A control fails when a violation of severity medium or higher was seen (the \
-                  policy can move that line); what the capture cannot show is not observed, which is \
-                  neither a pass nor a failure.",
-    after_help = "\
+#[command(after_help = "\
 Exit codes: 0 no selected control fails; 1 one fails, or the run's seal is broken; 2 it could
 not be audited (no such run, no key for it, nothing selected).
 
 Examples:
   nsforensics audit nsforensics-out/RUN --key-file nsforensics.key
   nsforensics audit nsforensics-out/RUN --level L2 --format junit > controls.xml
-  nsforensics audit nsforensics-out/RUN --check NS-01.tls_version --check NS-01.plaintext"
-)]
+  nsforensics audit nsforensics-out/RUN --check NS-01.tls_version --check NS-01.plaintext")]
 pub struct Audit {
     /// Run folder
     #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
@@ -253,9 +270,6 @@ pub struct Audit {
     /// Keys to verify with.
     #[command(flatten)]
     pub keys: VerifyingKeys,
-    /// What the command may do.
-    #[command(flatten)]
-    pub safety: Safety,
     /// How the verdicts are printed
     #[arg(
         long,
@@ -264,6 +278,9 @@ pub struct Audit {
         help_heading = "Results"
     )]
     pub format: AuditFormat,
+    /// What the command may do.
+    #[command(flatten)]
+    pub safety: Safety,
 }
 
 /// Assurance levels.
@@ -369,17 +386,12 @@ Examples:
 
 /// `reseal`.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Verifies a run with its old key, then adds a seal under the new one. Both seals are \
-                  kept, so the run can be verified with either key. A run whose seal is broken is \
-                  not sealed again.",
-    after_help = "\
+#[command(after_help = "\
 Exit codes: 0 sealed again; 1 the old seal is broken; 2 it could not be done.
 
 Example:
   nsforensics key new 2027.key
-  nsforensics reseal nsforensics-out/RUN --old-key-file 2026.key --key-file 2027.key"
-)]
+  nsforensics reseal nsforensics-out/RUN --old-key-file 2026.key --key-file 2027.key")]
 pub struct Reseal {
     /// Run folder
     #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]

@@ -6,7 +6,7 @@
 //! passes here can do none of that: every control and format character is
 //! spelled out. Layout (columns, colours) is added outside, never from data.
 
-use std::fmt::Write as _;
+use std::fmt::{Arguments, Write as _};
 
 /// Text from a capture, a file name or an error, fit for one line of a terminal.
 ///
@@ -23,8 +23,8 @@ pub fn line(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             harmless if !is_deceptive(harmless) => out.push(harmless),
-            low if (low as u32) < 0x100 => drop(write!(out, "\\x{:02x}", low as u32)),
-            high => drop(write!(out, "\\u{{{:x}}}", high as u32)),
+            low if (low as u32) < 0x100 => put(&mut out, format_args!("\\x{:02x}", low as u32)),
+            high => put(&mut out, format_args!("\\u{{{:x}}}", high as u32)),
         }
     }
     out
@@ -56,7 +56,7 @@ pub fn json(document: &str) -> String {
         }
         let mut units = [0; 2];
         for unit in character.encode_utf16(&mut units) {
-            drop(write!(out, "\\u{unit:04x}"));
+            put(&mut out, format_args!("\\u{unit:04x}"));
         }
     }
     out
@@ -75,11 +75,16 @@ pub fn xml(text: &str) -> String {
             '\'' => out.push_str("&apos;"),
             // XML 1.0 §2.2 leaves these two out of Char; they are no control
             // characters and so pass `line`.
-            '\u{fffe}' | '\u{ffff}' => drop(write!(out, "\\u{{{:x}}}", character as u32)),
+            '\u{fffe}' | '\u{ffff}' => put(&mut out, format_args!("\\u{{{:x}}}", character as u32)),
             other => out.push(other),
         }
     }
     out
+}
+
+fn put(out: &mut String, text: Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = out.write_fmt(text);
 }
 
 /// Whether a character can change how the text around it looks.

@@ -6,8 +6,25 @@
 use crate::args::{Common, LogFormat, LogLevel};
 use crate::{escape, progress};
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+
+/// Whether standard error speaks JSON, and so must what is said without a log.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Says what could not be done: a line of text, or an event where standard
+/// error is read by a program. Whoever closed it does not want to hear.
+pub fn complain(message: &str) {
+    if JSON.load(Ordering::Relaxed) {
+        tracing::error!("{message}");
+        return;
+    }
+    // A line break in a name must not pass for the end of this message.
+    let text = escape::block(message.trim_end()).replace('\n', "\n    ");
+    let line = format!("nsforensics: {text}\n");
+    progress::around(|| drop(std::io::stderr().lock().write_all(line.as_bytes())));
+}
 
 /// Starts logging; call once, before anything that logs.
 pub fn start(common: &Common) {
@@ -19,6 +36,7 @@ pub fn start(common: &Common) {
         (Some(LogLevel::Debug), _) => LevelFilter::DEBUG,
         (Some(LogLevel::Trace), _) => LevelFilter::TRACE,
     };
+    JSON.store(common.log_format == LogFormat::Json, Ordering::Relaxed);
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_ansi(false)

@@ -19,8 +19,8 @@ mod selection;
 mod version;
 
 use clap::Parser as _;
+use logs::complain;
 use secret::EnvironmentKey;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 /// What a command that could be done found.
@@ -64,15 +64,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says on standard error what could not be done, wherever logs go.
-fn complain(message: &str) {
-    tracing::debug!(error = message, "stopped");
-    // A line break in a name must not pass for the end of this message.
-    let text = escape::block(message.trim_end()).replace('\n', "\n    ");
-    let line = format!("nsforensics: {text}\n");
-    drop(std::io::stderr().lock().write_all(line.as_bytes()));
-}
-
 /// Help and version go to standard output, mistakes to standard error.
 fn usage(error: &clap::Error) -> ExitCode {
     // A closed pipe is quiet.
@@ -90,10 +81,7 @@ fn keep_secrets_out_of_core_dumps() {
         maximum: Some(0),
     };
     // Where the system refuses, the user's own limit stands.
-    drop(rustix::process::setrlimit(
-        rustix::process::Resource::Core,
-        none,
-    ));
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
 }
 
 /// A defect must not be a way to the terminal for text from a capture.

@@ -56,11 +56,6 @@ impl EnvironmentKey {
         Self(Some(text))
     }
 
-    /// Whether the environment held a key.
-    pub fn is_set(&self) -> bool {
-        self.0.is_some()
-    }
-
     fn key(&self) -> Option<Result<Key>> {
         let text = self.0.as_ref()?;
         Some(Key::from_secret(text).with_context(|| format!("{VARIABLE} cannot be used")))

@@ -66,7 +66,7 @@ pub fn run(
             tracing::info!(outcome = "failed", "end");
             return match (interrupt.exit_code(), error) {
                 (Some(code), nsforensics_engine::Error::Interrupted) => {
-                    crate::complain("interrupted; nothing was sealed");
+                    crate::logs::complain("interrupted; nothing was sealed");
                     Ok(Outcome::Interrupted(code))
                 }
                 (_, error) => Err(error.into()),

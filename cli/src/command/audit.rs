@@ -13,7 +13,11 @@ use nsforensics_engine::seal::{self, Key};
 use nsforensics_engine::table::read;
 use std::path::Path;
 
-pub fn run(arguments: Arguments, environment_key: &EnvironmentKey, screen: &Screen) -> Result<Outcome> {
+pub fn run(
+    arguments: Arguments,
+    environment_key: &EnvironmentKey,
+    screen: &Screen,
+) -> Result<Outcome> {
     let keys = keys_at_hand(&arguments.keys.key_files, environment_key)?;
     let run = std::slice::from_ref(&arguments.run);
     sandbox::enter(&arguments.safety, &sandbox::run_folders(run), &[]);
@@ -37,7 +41,11 @@ pub fn run(arguments: Arguments, environment_key: &EnvironmentKey, screen: &Scre
         AuditFormat::Json => audit::json(&audit)?,
         AuditFormat::Junit => junit::document(&audit),
     })?;
-    Ok(if audit.fails() { Outcome::Found } else { Outcome::Clean })
+    Ok(if audit.fails() {
+        Outcome::Found
+    } else {
+        Outcome::Clean
+    })
 }
 
 /// The verification of an intact run; nothing, said on standard error, of a
@@ -57,7 +65,7 @@ pub fn intact(run: &Path, keys: &[Key]) -> Result<Option<seal::VerifyReport>> {
         State::Intact => Ok(Some(report)),
         State::Unchecked => anyhow::bail!("{name}: could not be verified: {problems}"),
         State::Broken => {
-            crate::complain(&format!("{name}: the seal is broken: {problems}"));
+            crate::logs::complain(&format!("{name}: the seal is broken: {problems}"));
             Ok(None)
         }
     }

@@ -11,9 +11,11 @@ use anyhow::{Result, bail};
 use nsforensics_engine::seal;
 use std::time::SystemTime;
 
-pub fn run(arguments: Reseal, environment_key: &EnvironmentKey) -> Result<Outcome> {
+pub fn run(arguments: &Reseal, environment_key: &EnvironmentKey) -> Result<Outcome> {
     if arguments.key_file.is_none() && arguments.old_key_files.is_empty() {
-        bail!("two keys are needed: give the new one with --key-file, the old one with --old-key-file");
+        bail!(
+            "two keys are needed: give the new one with --key-file, the old one with --old-key-file"
+        );
     }
     let new_key = sealing_key(arguments.key_file.as_deref(), environment_key)?;
     let keys = keys_at_hand(&arguments.old_key_files, environment_key)?;

@@ -9,9 +9,17 @@ use crate::secret::{EnvironmentKey, keys_at_hand};
 use anyhow::{Result, bail};
 use nsforensics_engine::seal;
 
-pub fn run(arguments: Verify, environment_key: &EnvironmentKey, screen: &Screen) -> Result<Outcome> {
+pub fn run(
+    arguments: Verify,
+    environment_key: &EnvironmentKey,
+    screen: &Screen,
+) -> Result<Outcome> {
     let keys = keys_at_hand(&arguments.keys.key_files, environment_key)?;
-    sandbox::enter(&arguments.safety, &sandbox::run_folders(&arguments.runs), &[]);
+    sandbox::enter(
+        &arguments.safety,
+        &sandbox::run_folders(&arguments.runs),
+        &[],
+    );
     let runs: Vec<Checked> = arguments
         .runs
         .into_iter()

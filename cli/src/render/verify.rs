@@ -72,10 +72,17 @@ pub fn overall(runs: &[Checked]) -> State {
 /// For people; with `quiet` only what is not intact.
 pub fn text(runs: &[Checked], quiet: bool, screen: &Screen) -> String {
     let mut out = String::new();
-    for run in runs.iter().filter(|run| !quiet || run.state() != State::Intact) {
+    for run in runs
+        .iter()
+        .filter(|run| !quiet || run.state() != State::Intact)
+    {
         let (word, tone) = run.state().word();
         let name = escape::line(&run.path.to_string_lossy());
-        out.push_str(&format!("{}  {}\n", screen.paint(tone, &screen::pad(word, 9)), name));
+        out.push_str(&format!(
+            "{}  {}\n",
+            screen.paint(tone, &screen::pad(word, 9)),
+            name
+        ));
         for line in details(&run.result) {
             labelled(&mut out, screen, "", 7, &line);
         }
@@ -91,7 +98,11 @@ fn details(result: &Result<VerifyReport, String>) -> Vec<String> {
     };
     let mut lines: Vec<String> = report.problems.iter().map(problem).collect();
     for seal in &report.seals {
-        let held = if seal.verified { "holds" } else { "was not confirmed" };
+        let held = if seal.verified {
+            "holds"
+        } else {
+            "was not confirmed"
+        };
         lines.push(format!(
             "the seal of {} under key id {} {held}",
             escape::line(&seal.file),
@@ -109,7 +120,11 @@ fn details(result: &Result<VerifyReport, String>) -> Vec<String> {
 
 /// `flows.parquet was changed; in row group 3`.
 pub fn problem(problem: &Problem) -> String {
-    format!("{} {}", escape::line(&problem.file), escape::line(&problem.trouble.to_string()))
+    format!(
+        "{} {}",
+        escape::line(&problem.file),
+        escape::line(&problem.trouble.to_string())
+    )
 }
 
 #[derive(Debug, Serialize)]
@@ -188,7 +203,9 @@ fn run_view(run: &Checked) -> RunView<'_> {
                 },
             })
             .collect(),
-        notes: report.map(|report| report.notes.as_slice()).unwrap_or_default(),
+        notes: report
+            .map(|report| report.notes.as_slice())
+            .unwrap_or_default(),
         error: run.result.as_ref().err().map(String::as_str),
     }
 }
@@ -236,27 +253,53 @@ mod tests {
     }
 
     fn wrong(file: &str, trouble: Trouble) -> Problem {
-        Problem { file: file.to_owned(), trouble }
+        Problem {
+            file: file.to_owned(),
+            trouble,
+        }
     }
 
     fn runs() -> Vec<Checked> {
-        let changed = Trouble::Changed { row_groups: vec![0, 3], outside: true, bytes: None };
+        let changed = Trouble::Changed {
+            row_groups: vec![0, 3],
+            outside: true,
+            bytes: None,
+        };
         [
             ("out/good", Ok(report(vec![], true))),
             (
                 "out/bad",
                 Ok(report(
-                    vec![wrong("flows.parquet", changed), wrong("x\x1b[2J", Trouble::Added), wrong("verdicts.parquet", Trouble::Missing)],
+                    vec![
+                        wrong("flows.parquet", changed),
+                        wrong("x\x1b[2J", Trouble::Added),
+                        wrong("verdicts.parquet", Trouble::Missing),
+                    ],
                     true,
                 )),
             ),
             (
                 "out/foreign",
-                Ok(report(vec![wrong("manifest.json", Trouble::UnknownKey("0123456789abcdef".to_owned()))], false)),
+                Ok(report(
+                    vec![wrong(
+                        "manifest.json",
+                        Trouble::UnknownKey("0123456789abcdef".to_owned()),
+                    )],
+                    false,
+                )),
             ),
-            ("out/none", Err("out/none: cannot open the run: No such file or directory (os error 2)".to_owned())),
+            (
+                "out/none",
+                Err(
+                    "out/none: cannot open the run: No such file or directory (os error 2)"
+                        .to_owned(),
+                ),
+            ),
         ]
-        .map(|(path, result)| Checked { path: path.into(), result })
+        .map(|(path, result)| Checked {
+            path: path.into(),
+            result,
+        })
         .into()
     }
 

@@ -160,6 +160,11 @@ fn logs_for_collectors_are_json_lines() {
         .find(|event| event["message"] == "end")
         .expect("an end");
     assert_eq!(end["outcome"], "sealed");
+    let refused = place
+        .run_keyed(&["analyze", "none.pcap", "--log-format", "json"])
+        .code(2);
+    let events: Vec<Value> = refused.stderr.lines().map(json).collect();
+    assert_eq!(events.last().expect("an event")["level"], "ERROR");
     assert!(!ended.stderr.contains(KEY));
 }
 
@@ -209,13 +214,14 @@ fn another_key_cannot_verify() {
 }
 
 #[test]
-fn a_folder_that_is_no_run_is_not_verified() {
+fn a_folder_without_a_seal_is_broken() {
     let place = Place::new();
     std::fs::create_dir(place.path("holiday")).expect("made");
-    place
-        .run_keyed(&["verify", "holiday"])
-        .code(2)
-        .says("holiday");
+    let ended = place.run_keyed(&["verify", "holiday"]).code(1);
+    assert!(
+        ended.stdout.contains("manifest.json is missing"),
+        "{ended:#?}"
+    );
 }
 
 #[test]
