@@ -9,6 +9,7 @@ use crate::sandbox;
 use crate::screen::{self, Screen};
 use crate::secret::{EnvironmentKey, sealing_key};
 use anyhow::{Context as _, Result};
+use nsforensics_engine::policy::Policy;
 use nsforensics_engine::run::{self, Request};
 use std::path::Path;
 
@@ -20,7 +21,6 @@ pub fn run(
     let key = sealing_key(arguments.key_file.as_deref(), &environment_key)?;
     let command_line = environment_key.redacted(std::env::args_os());
     drop(environment_key);
-    let policy = super::policy::load(arguments.policy.as_deref())?;
     refuse_missing(&arguments)?;
 
     tracing::info!(
@@ -50,7 +50,7 @@ pub fn run(
     let request = Request {
         inputs: arguments.captures,
         out_dir: arguments.out,
-        policy,
+        policy: Policy::default(),
         key,
         threads: arguments.threads.map(usize::from),
         chunk_bytes: arguments.chunk_size,
