@@ -335,6 +335,31 @@ mod tests {
         insta::assert_snapshot!(document);
     }
 
+    /// Every key of a document, at any depth.
+    fn keys(value: &serde_json::Value) -> Vec<String> {
+        match value {
+            serde_json::Value::Object(map) => map
+                .iter()
+                .flat_map(|(key, value)| std::iter::once(key.clone()).chain(keys(value)))
+                .collect(),
+            serde_json::Value::Array(items) => items.iter().flat_map(keys).collect(),
+            _ => vec![],
+        }
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let manual = include_str!("../../../docs/cli.md");
+        let words: Vec<&str> = manual
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .collect();
+        let document = serde_json::to_value(AnalyzeDocument::new(&sample::report(), true))
+            .expect("serialises");
+        for key in keys(&document) {
+            assert!(words.contains(&key.as_str()), "{key} is not in docs/cli.md");
+        }
+    }
+
     #[test]
     fn nothing_raw_from_a_capture_gets_through() {
         let mut report = sample::report();
