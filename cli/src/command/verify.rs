@@ -7,7 +7,8 @@ use crate::sandbox;
 use crate::screen::{self, Screen};
 use crate::secret::{EnvironmentKey, keys_at_hand};
 use anyhow::{Result, bail};
-use nsforensics_engine::seal;
+use nsforensics_engine::seal::{self, Key, MANIFEST, VerifyReport};
+use std::path::Path;
 
 pub fn run(
     arguments: Verify,
@@ -24,7 +25,7 @@ pub fn run(
         .runs
         .into_iter()
         .map(|path| Checked {
-            result: seal::verify(&path, &keys).map_err(|error| error.to_string()),
+            result: examine(&path, &keys).map_err(|error| format!("{error:#}")),
             path,
         })
         .collect();
@@ -45,4 +46,26 @@ pub fn run(
             bail!("could not be verified: {}", unchecked.join(", "))
         }
     }
+}
+
+/// Verifies a run, or tells somebody who named the folder of all runs so.
+pub fn examine(path: &Path, keys: &[Key]) -> Result<VerifyReport> {
+    if path.is_dir() && !path.join(MANIFEST).exists() {
+        let inside: Vec<_> = std::fs::read_dir(path)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.join(MANIFEST).exists())
+            .collect();
+        if let Some(example) = inside.iter().min() {
+            let name = |path: &Path| crate::escape::line(&path.to_string_lossy());
+            bail!(
+                "{} is no run but holds runs, such as {}",
+                name(path),
+                name(example)
+            );
+        }
+    }
+    Ok(seal::verify(path, keys)?)
 }

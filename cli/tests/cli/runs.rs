@@ -225,6 +225,16 @@ fn a_folder_without_a_seal_is_broken() {
 }
 
 #[test]
+fn the_folder_of_all_runs_is_no_run() {
+    let place = analysed(&capture::empty());
+    for command in ["verify", "audit"] {
+        let ended = place.run_keyed(&[command, "out"]).code(2);
+        let said = ended.stdout + &ended.stderr;
+        assert!(said.contains("holds runs, such as out/"), "{said}");
+    }
+}
+
+#[test]
 fn an_audit_fails_on_what_is_selected() {
     let place = analysed(&capture::ftp_login());
     let folder = place.run_folder("out");
