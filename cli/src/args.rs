@@ -21,8 +21,7 @@ use std::path::PathBuf;
     after_help = TOP_HELP,
     max_term_width = 100,
     arg_required_else_help = true,
-    subcommand_required = true,
-    disable_help_subcommand = true
+    subcommand_required = true
 )]
 pub struct Cli {
     /// What to do.

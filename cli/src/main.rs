@@ -57,11 +57,25 @@ fn main() -> ExitCode {
         Ok(Outcome::Found) => ExitCode::from(1),
         Ok(Outcome::Interrupted(code)) => ExitCode::from(code),
         Err(error) => {
-            // One line of cause and reason; names in it may come from outside.
-            complain(&format!("{error:#}"));
+            complain(&told_once(&error));
             ExitCode::from(2)
         }
     }
+}
+
+/// An error and its causes, without a cause that the text before it ends in:
+/// the engine's errors tell theirs themselves.
+fn told_once(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// Help and version go to standard output, mistakes to standard error.
@@ -92,4 +106,17 @@ fn escape_panics() {
             env!("CARGO_PKG_VERSION")
         ));
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let engine = nsforensics_engine::Error::io("x", "cannot open", missing);
+        let told = told_once(&anyhow::Error::new(engine).context("outer"));
+        assert_eq!(told, "outer: x: cannot open: entity not found");
+    }
 }

@@ -24,6 +24,10 @@ const TRIED: ABI = ABI::V6;
 /// cores that its control group grants.
 const OWN_READS: [&str; 3] = ["/proc/self", "/sys/fs/cgroup", "/sys/devices/system/cpu"];
 
+/// Links that are looked for; captures come in hundreds, not in trees of
+/// millions. What a link beyond these points to cannot be read.
+const MOST_LINKS: usize = 4_096;
+
 /// Gives up every right but reading `readable` and writing below `writable`,
 /// for this thread and all that it starts. Paths that do not exist are passed over.
 pub fn enter(safety: &Safety, readable: &[PathBuf], writable: &[PathBuf]) {
@@ -58,7 +62,9 @@ pub fn inputs(given: &[PathBuf]) -> Vec<PathBuf> {
         .cloned()
         .collect();
     let mut folders = readable.clone();
-    while let Some(folder) = folders.pop() {
+    while let Some(folder) = folders.pop()
+        && readable.len() < MOST_LINKS
+    {
         let Ok(entries) = std::fs::read_dir(folder) else {
             continue;
         };
@@ -99,19 +105,21 @@ fn confine_files(readable: &[PathBuf], writable: &[PathBuf]) -> Result<RulesetSt
         | AccessFs::RemoveFile
         | AccessFs::RemoveDir
         | AccessFs::Refer;
-    let own = OWN_READS.iter().map(PathBuf::from);
-    let status = Ruleset::default()
+    let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(TRIED))?
         .handle_access(AccessNet::from_all(TRIED))?
         .scope(Scope::from_all(TRIED))?
-        .create()?
-        .add_rules(path_beneath_rules(
-            own.chain(readable.iter().cloned()),
-            read,
-        ))?
-        .add_rules(path_beneath_rules(writable, write))?
-        .restrict_self()?;
+        .create()?;
+    let own = OWN_READS.iter().map(PathBuf::from);
+    let reads = path_beneath_rules(own.chain(readable.iter().cloned()), read);
+    for rule in reads.chain(path_beneath_rules(writable, write)) {
+        // What cannot be named in a rule (a link to a pipe, say) stays refused.
+        if let Err(error) = (&mut ruleset).add_rule(rule?) {
+            tracing::debug!(%error, "no rule");
+        }
+    }
+    let status = ruleset.restrict_self()?;
     match status.ruleset {
         RulesetStatus::NotEnforced => anyhow::bail!("not offered by this kernel"),
         enforced => Ok(enforced),

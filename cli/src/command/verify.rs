@@ -25,7 +25,7 @@ pub fn run(
         .runs
         .into_iter()
         .map(|path| Checked {
-            result: examine(&path, &keys).map_err(|error| format!("{error:#}")),
+            result: examine(&path, &keys).map_err(|error| crate::told_once(&error)),
             path,
         })
         .collect();
