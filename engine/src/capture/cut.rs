@@ -48,7 +48,7 @@ impl PcapCutter {
                 let next = self.at + header.record_len() + u64::from(record.captured);
                 if header
                     .record(view, next)
-                    .is_some_and(|following| header.possible(&following))
+                    .is_some_and(|following| header.follows(view, record, next, &following))
                 {
                     self.at = next;
                     continue;

@@ -190,6 +190,23 @@ impl Header {
             && (record.seconds | record.fraction | record.captured | record.original) != 0
     }
 
+    /// Whether `following`, at `next`, can be the record behind `record`. One
+    /// that looks unlike its neighbour (as a header read a byte too early or
+    /// too late does) must itself lead to a possible record.
+    #[inline]
+    pub(super) fn follows(
+        &self,
+        view: &View<'_>,
+        record: &Record,
+        next: u64,
+        following: &Record,
+    ) -> bool {
+        self.possible(following)
+            && ((following.captured <= following.original
+                && following.seconds.abs_diff(record.seconds) <= resync::NEIGHBOUR_SECONDS)
+                || resync::leads_on(view, self, next, following) == Ok(true))
+    }
+
     /// The record's time.
     #[inline]
     pub(super) fn time(&self, record: &Record) -> CaptureTime {
@@ -258,7 +275,11 @@ impl<'a, F: FnMut(Packet<'a>)> Walk<'a, '_, F> {
                 let data_at = at + self.header.record_len();
                 let next = data_at + u64::from(record.captured);
                 let following = match self.header.record(&self.view, next) {
-                    Some(following) if self.header.possible(&following) => following,
+                    Some(following)
+                        if self.header.follows(&self.view, &record, next, &following) =>
+                    {
+                        following
+                    }
                     _ => {
                         at = self.leave(at, Some(record));
                         continue 'again;

@@ -85,6 +85,9 @@ pub(super) struct Section {
     pub(super) first: u32,
     /// Number of the interface that is described next.
     pub(super) next: u32,
+    /// The section is of an unknown major version, which by definition cannot
+    /// be read like version 1: its packets are counted as lost.
+    pub(super) foreign: bool,
 }
 
 impl Section {
@@ -94,6 +97,7 @@ impl Section {
             SECTION => {
                 self.big_endian = block.big_endian;
                 self.first = self.next;
+                self.foreign = block.foreign;
             }
             INTERFACE => self.next = self.next.saturating_add(1),
             _ => {}
@@ -108,6 +112,8 @@ pub(super) struct Block {
     pub(super) kind: u32,
     pub(super) len: u32,
     pub(super) big_endian: bool,
+    /// A section header of a major version other than 1.
+    pub(super) foreign: bool,
 }
 
 /// What stands at a place.
@@ -152,6 +158,7 @@ pub(super) fn look(view: &View<'_>, at: u64, big_endian: bool) -> Result<Look, N
         kind,
         len,
         big_endian,
+        foreign: kind == SECTION && major(view, at, big_endian) != Some(1),
     };
     Ok(if view.u32(trailer_at, big_endian) == Some(len) {
         Look::Sound(block)
@@ -312,7 +319,7 @@ pub(super) fn walk<'a, F: FnMut(Packet<'a>)>(
                 .get(at + 8, (block.len - 12) as usize)
                 .unwrap_or_default();
             let packet = fields(&block, body, section, interfaces)
-                .and_then(|fields| emit(&view, at, section, interfaces, &fields, &mut tally));
+                .and_then(|fields| emit(at, section, interfaces, &fields, &mut tally));
             match packet {
                 Ok(packet) => sink(packet),
                 Err(reason) => {
@@ -348,6 +355,17 @@ fn frame(view: &View<'_>, at: u64, big_endian: bool) -> Option<Block> {
         kind,
         len,
         big_endian,
+        foreign: false,
+    })
+}
+
+/// A section's major version.
+fn major(view: &View<'_>, at: u64, big_endian: bool) -> Option<u16> {
+    let bytes = *view.array::<2>(at + 12)?;
+    Some(if big_endian {
+        u16::from_be_bytes(bytes)
+    } else {
+        u16::from_le_bytes(bytes)
     })
 }
 
@@ -412,13 +430,15 @@ fn fields<'a>(
 
 /// Counts a packet and makes it ready to be handed out.
 fn emit<'a>(
-    view: &View<'a>,
     at: u64,
     section: Section,
     interfaces: &[Interface],
     fields: &Fields<'a>,
     tally: &mut Tally,
 ) -> Result<Packet<'a>, String> {
+    if section.foreign {
+        return Err("a packet in a section of an unknown version".to_owned());
+    }
     let described = section.next - section.first;
     let number = section.first.saturating_add(fields.interface);
     let known = (fields.interface < described)
@@ -439,9 +459,8 @@ fn emit<'a>(
             fields.data.get(..without as usize).unwrap_or(fields.data)
         }
     };
-    for (code, value) in comments(fields.options, section.big_endian) {
-        let _ = code;
-        tally.comment(at, value);
+    for comment in comments(fields.options, section.big_endian) {
+        tally.comment(at, comment);
     }
     let index = tally.index();
     let ts = match fields.ticks {
@@ -457,7 +476,6 @@ fn emit<'a>(
     };
     // Packet data begins behind the block's frame and its fixed fields.
     let fixed = if fields.ticks.is_some() { 28 } else { 12 };
-    let _ = view;
     Ok(Packet {
         ts,
         link: interface.link,
@@ -471,6 +489,6 @@ fn emit<'a>(
 }
 
 /// The comments among a block's options.
-pub(super) fn comments(bytes: &[u8], big_endian: bool) -> impl Iterator<Item = (u16, &[u8])> {
-    options(bytes, big_endian).filter(|&(code, _)| code == 1)
+pub(super) fn comments(bytes: &[u8], big_endian: bool) -> impl Iterator<Item = &[u8]> {
+    options(bytes, big_endian).filter_map(|(code, value)| (code == 1).then_some(value))
 }

@@ -19,7 +19,7 @@ const CHAIN: u32 = 8;
 /// Records in a row that make a chain when the file ends inside the next.
 const CHAIN_BEFORE_CUT: u32 = 3;
 /// Seconds that the clocks of neighbours may differ.
-const NEIGHBOUR_SECONDS: u32 = 86_400;
+pub(super) const NEIGHBOUR_SECONDS: u32 = 86_400;
 
 /// A search that ran out of bytes: nothing begins before `from`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +110,24 @@ fn after(header: &Header, at: u64, record: &Record) -> u64 {
         .saturating_add(u64::from(record.captured))
 }
 
+/// Whether a record leads to the end of the file or to a possible record.
+#[cold]
+pub(super) fn leads_on(
+    view: &View<'_>,
+    header: &Header,
+    at: u64,
+    record: &Record,
+) -> Result<bool, NeedMore> {
+    let next = after(header, at, record);
+    if next == view.end() && !view.more {
+        return Ok(true);
+    }
+    view.read(next, 16)?;
+    Ok(header
+        .record(view, next)
+        .is_some_and(|following| header.possible(&following)))
+}
+
 /// The first place in `from..limit` at which a chain begins.
 pub(super) fn search(
     view: &View<'_>,
@@ -190,14 +208,13 @@ pub(super) fn detour(
     let Some(record) = record else {
         return behind(view, header, Detour::new(at, at), at);
     };
-    let data_at = at + header.record_len();
     let next = after(header, at, &record);
     let ts = Some(header.time(&record));
     if next > view.end() {
         if view.more {
             return Err(Undecided::Record);
         }
-        return Ok(match hidden(view, header, data_at, view.end(), true)? {
+        return Ok(match hidden(view, header, at + 1, view.end(), true)? {
             Some(found) => liar(header, at, &record, found),
             None => {
                 let left = view.end().saturating_sub(at);
@@ -225,16 +242,15 @@ pub(super) fn detour(
     if next == view.end() && !view.more {
         return Ok(whole);
     }
-    let following = view.read(next, 16)?;
-    if following.is_some()
-        && header
-            .record(view, next)
-            .is_some_and(|record| header.possible(&record))
+    view.read(next, 16)?;
+    if let Some(following) = header.record(view, next).filter(|it| header.possible(it))
+        && (header.follows(view, &record, next, &following)
+            || leads_on(view, header, next, &following)?)
     {
         // Asked about a sound place: nothing to decide.
         return Ok(whole);
     }
-    if let Some(found) = hidden(view, header, data_at, next, false)? {
+    if let Some(found) = hidden(view, header, at + 1, next, false)? {
         return Ok(liar(header, at, &record, found));
     }
     let mut so_far = whole;
@@ -250,9 +266,27 @@ pub(super) fn detour(
 /// A record whose length lies: the next one was found at `found`, inside it.
 fn liar(header: &Header, at: u64, record: &Record, found: u64) -> Detour {
     let data_at = at + header.record_len();
-    let len = found.saturating_sub(data_at);
     let mut detour = Detour::new(at, found);
-    let fits = u64::from(header.expected_len(record)) == len;
+    let Some(len) = found.checked_sub(data_at) else {
+        // The next record begins inside this one's header: this is none.
+        detour.lost = 1;
+        detour.skipped = found - at;
+        detour.keep_note = Some(Note {
+            kind: AnomalyKind::CaptureResync,
+            offset: at,
+            ts: Some(header.time(record)),
+            detail: format!(
+                "{} bytes are no record; the next one was found behind them",
+                found - at
+            ),
+        });
+        return detour;
+    };
+    // Its true length is known when the original length says the same. Where
+    // both lengths agree on more, bytes are missing from the file: what is
+    // there is the packet's beginning.
+    let fits = u64::from(header.expected_len(record)) == len
+        || (record.captured <= record.original && len <= u64::from(record.captured));
     detour.keep_note = Some(Note {
         kind: AnomalyKind::RecordLengthLies,
         offset: at,
@@ -272,7 +306,8 @@ fn liar(header: &Header, at: u64, record: &Record, found: u64) -> Detour {
     detour
 }
 
-/// Goes on behind a damaged place: no record begins at `damage_at` itself.
+/// Goes on behind a damaged place: no record that could be trusted begins at
+/// `damage_at` itself.
 fn behind(
     view: &View<'_>,
     header: &Header,

@@ -269,10 +269,10 @@ impl Sections {
                 } else {
                     (version & 0xffff, version >> 16)
                 };
-                if major == 1 {
+                if !block.foreign {
                     return None;
                 }
-                format!("a section of unknown version {major}.{minor}, read as 1.0")
+                format!("a section of unknown version {major}.{minor}, which is not read")
             }
         };
         Some(Detour {
@@ -455,7 +455,7 @@ impl Sections {
     }
 
     fn comment(&mut self, at: u64, options: &[u8], big_endian: bool) {
-        for (_, value) in pcapng::comments(options, big_endian) {
+        for value in pcapng::comments(options, big_endian) {
             self.comments = self.comments.saturating_add(1);
             if self.extras.comments.len() < pcapng::MAX_COMMENTS {
                 self.extras.comments.push((at, text(value)));
