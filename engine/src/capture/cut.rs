@@ -78,7 +78,7 @@ impl PcapCutter {
             pieces.detour(Detour {
                 then_note: None,
                 resume: damage_at,
-                ..so_far
+                ..*so_far
             });
         }
         self.at = damage_at;

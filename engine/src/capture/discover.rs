@@ -105,7 +105,7 @@ fn open(path: &Path, named: bool, options: &Options) -> Result<CaptureFile, Erro
             return Err(not_a_capture("it is no regular file".to_owned()));
         }
         let file = File::open(path).map_err(cannot)?;
-        (Box::new(file), metadata.is_file().then(|| metadata.len()))
+        (Box::new(file), metadata.is_file().then_some(metadata.len()))
     };
     from_reader(path, reader, size, options)
 }

@@ -17,6 +17,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+/// Largest chunk.
+const MAX_CHUNK: usize = 1 << 30;
+
 /// The bytes behind a batch: shared with its chunks, given back with the last.
 #[derive(Clone, Debug)]
 pub(super) enum Backing {
@@ -232,6 +235,9 @@ impl CaptureFile {
         format: Format,
         first_ts: Option<CaptureTime>,
     ) -> Self {
+        let mut options = options;
+        // Packets of a chunk are numbered in 32 bits.
+        options.chunk_bytes = options.chunk_bytes.clamp(1, MAX_CHUNK);
         let border = match &format {
             Format::Pcap(header) => header.len as u64,
             Format::Ng => 0,

@@ -147,7 +147,7 @@ pub(super) fn look(view: &View<'_>, at: u64, big_endian: bool) -> Result<Look, N
         big_endian
     };
     let len = view.u32(at + 4, big_endian).unwrap_or(0);
-    if len < shortest(kind) || len % 4 != 0 || len > MAX_BLOCK {
+    if len < shortest(kind) || !len.is_multiple_of(4) || len > MAX_BLOCK {
         return Ok(Look::Bad("a block of impossible length"));
     }
     let trailer_at = at + u64::from(len) - 4;

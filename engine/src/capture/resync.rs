@@ -35,7 +35,7 @@ pub(super) enum Undecided {
     /// The record is decided (`so_far`); behind it, from `damage_at` on, a
     /// search looked up to `from` and found nothing yet.
     Behind {
-        so_far: Detour,
+        so_far: Box<Detour>,
         damage_at: u64,
         from: u64,
     },
@@ -78,10 +78,9 @@ fn is_chain(view: &View<'_>, header: &Header, at: u64) -> Result<bool, NeedMore>
         if place == view.end() && !view.more {
             return Ok(count > 0);
         }
-        let Some(bytes) = view.read(place, header.record_len as usize)? else {
+        if view.read(place, header.record_len as usize)?.is_none() {
             return Ok(count >= CHAIN_BEFORE_CUT);
-        };
-        let _ = bytes;
+        }
         let Some(record) = header.record(view, place) else {
             return Ok(false);
         };
@@ -329,7 +328,7 @@ pub(super) fn resume(
         Ok(found) => found,
         Err(Unfinished { from }) => {
             return Err(Undecided::Behind {
-                so_far,
+                so_far: Box::new(so_far),
                 damage_at,
                 from,
             });
