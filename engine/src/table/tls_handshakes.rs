@@ -13,7 +13,6 @@ use crate::proto::tls::{
 use arrow_array::builder::{ListBuilder, StringBuilder, StructBuilder};
 use arrow_schema::DataType;
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -538,7 +537,10 @@ fn course_columns() -> Vec<Column<TlsRow>> {
 
 fn name_column(head: col::Head, get: fn(&TlsRow) -> Option<Cow<'static, str>>) -> Column<TlsRow> {
     col::text_written(head, true, move |row, out| match get(row) {
-        Some(name) => out.write_str(&name).is_ok(),
+        Some(name) => {
+            out.push_str(&name);
+            true
+        }
         None => false,
     })
 }

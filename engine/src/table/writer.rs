@@ -145,6 +145,16 @@ impl<R: Row, W: Sink> TableWriter<R, W> {
     ///
     /// When the sink cannot be written.
     pub fn push(&mut self, row: R) -> Result<()> {
+        if self.rows.capacity() == self.rows.len() {
+            // In one step: growing by doubling would copy what are mostly large rows.
+            let wanted = if self.rows.len() < 256 {
+                256
+            } else {
+                R::GROUP_ROWS
+            };
+            self.rows
+                .reserve_exact(wanted.saturating_sub(self.rows.len()).max(1));
+        }
         self.heap_bytes = self.heap_bytes.saturating_add(row.heap_bytes());
         self.rows.push(row);
         if self.rows.len() >= R::GROUP_ROWS || self.heap_bytes >= GROUP_BYTES {
