@@ -4,6 +4,28 @@
 //! One packet gives none, one or several [`Segment`]s (a UDP tunnel is a flow
 //! of its own, and so is what it carries). What cannot be decoded is counted
 //! by reason, never silently dropped.
+//!
+//! ```text
+//! packet -> fast (Ethernet, VLAN, IP, TCP/UDP) ----------------+-> shard of segments
+//!        -> link -> tag -> ip -> transport -> tunnel -> link … +-> fragments -> defrag
+//! ```
+
+mod context;
+mod defrag;
+mod fast;
+mod ip;
+mod link;
+mod reason;
+mod tunnel;
+mod walk;
+
+pub use context::link_context;
+pub use defrag::Defragmenter;
+pub use reason::{Counters, Undecoded};
+
+use crate::capture::Packet;
+use crate::policy::Limits;
+use walk::{Meta, Sink, Walk};
 
 /// A transport segment: fixed size, owned, without its payload.
 ///
@@ -27,7 +49,8 @@ pub struct Segment {
     /// Payload bytes that were on the wire; more than `payload_len` when the
     /// capture cut the packet.
     pub payload_wire_len: u32,
-    /// IP header and payload on the wire (all fragments of a datagram).
+    /// IP header and payload on the wire, of all fragments together; the
+    /// datagram itself counts as the one packet that completes it.
     pub ip_len: u32,
     /// Number of the packet in its chunk, from 0.
     pub index: u32,
@@ -44,8 +67,6 @@ pub struct Segment {
     pub dst_port: u16,
     /// TCP window, unscaled.
     pub window: u16,
-    /// Packets that make up this datagram: 1, or the number of its fragments.
-    pub packets: u16,
     /// IP protocol number of the transport (6 TCP, 17 UDP, 1 ICMP, 58 ICMPv6, 132 SCTP, …).
     pub protocol: u8,
     /// 4 or 6.
@@ -103,6 +124,155 @@ pub struct LinkContext {
     pub vlan_ids: Vec<u16>,
     /// Tunnels, outermost first.
     pub tunnels: Vec<Tunnel>,
+}
+
+/// An IP fragment that the walk met: what the serial step needs to put
+/// datagrams together. RFC 791 §3.2, RFC 8200 §4.5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Sender, as in [`Segment`].
+    pub src: [u8; 16],
+    /// Receiver.
+    pub dst: [u8; 16],
+    /// Packet time, nanoseconds since the epoch.
+    pub ts_ns: i64,
+    /// Byte offset of the packet's record.
+    pub record_offset: u64,
+    /// Byte offset of the fragment's payload in the (decompressed) file.
+    pub payload_offset: u64,
+    /// Payload bytes in the capture.
+    pub payload_len: u32,
+    /// Payload bytes on the wire.
+    pub payload_wire_len: u32,
+    /// IP header and payload on the wire.
+    pub ip_len: u32,
+    /// Number of the packet in its chunk.
+    pub index: u32,
+    /// Identification.
+    pub id: u32,
+    /// Overlay network, as in [`Segment`].
+    pub scope: u32,
+    /// Place of the payload in the datagram, bytes.
+    pub at: u32,
+    /// Whether more fragments follow.
+    pub more: bool,
+    /// IP protocol number of what the datagram carries.
+    pub protocol: u8,
+    /// 4 or 6.
+    pub ip_version: u8,
+    /// Tunnels around it.
+    pub depth: u8,
+    /// The [`Segment`] bits that its datagram inherits.
+    pub bits: u8,
+}
+
+/// What one chunk's packets became. Buffers keep their capacity from batch to batch.
+#[derive(Debug)]
+pub struct Decoded {
+    /// Segments by shard, in packet order.
+    pub shards: Vec<Vec<Segment>>,
+    /// Fragments, in packet order.
+    pub fragments: Vec<Fragment>,
+    /// What was counted.
+    pub counters: Counters,
+}
+
+impl Default for Decoded {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Decoded {
+    /// Empty buffers.
+    pub fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Vec::new()).collect(),
+            fragments: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Empties the buffers.
+    pub fn clear(&mut self) {
+        for shard in &mut self.shards {
+            shard.clear();
+        }
+        self.fragments.clear();
+        self.counters = Counters::default();
+    }
+
+    /// Decodes one packet.
+    #[inline]
+    pub fn packet(&mut self, packet: &Packet<'_>, limits: &Limits) {
+        self.counters.packets += 1;
+        if let Some(segment) = fast::decode(packet) {
+            self.counters.ip_checksums += u64::from(segment.ip_version == 4);
+            self.push(segment);
+        } else {
+            self.slow(packet, limits);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn slow(&mut self, packet: &Packet<'_>, limits: &Limits) {
+        let mut trouble = Trouble {
+            decoded: self,
+            malformed: false,
+            unsupported: false,
+        };
+        Walk::new(
+            packet.data,
+            packet.data_offset,
+            Meta::of(packet),
+            limits.tunnel_depth,
+            &mut trouble,
+        )
+        .link(packet.link, 0);
+        let Trouble {
+            malformed,
+            unsupported,
+            ..
+        } = trouble;
+        self.counters.malformed += u64::from(malformed);
+        self.counters.unsupported += u64::from(unsupported && !malformed);
+    }
+
+    #[inline]
+    fn push(&mut self, segment: Segment) {
+        if let Some(shard) = self.shards.get_mut(shard_of(&segment)) {
+            shard.push(segment);
+        }
+    }
+}
+
+/// Takes what the walk finds in one packet, and whether it was wrong.
+struct Trouble<'d> {
+    decoded: &'d mut Decoded,
+    malformed: bool,
+    unsupported: bool,
+}
+
+impl Sink for Trouble<'_> {
+    fn segment(&mut self, segment: Segment) {
+        self.decoded.push(segment);
+    }
+
+    fn fragment(&mut self, fragment: Fragment) {
+        self.decoded.fragments.push(fragment);
+    }
+
+    fn undecoded(&mut self, reason: Undecoded) {
+        self.decoded.counters.note(reason);
+        self.malformed |= reason.is_malformed();
+        self.unsupported |= !reason.is_malformed();
+    }
+
+    fn ip_checksum(&mut self, good: bool) {
+        self.decoded.counters.ip_checksums += 1;
+        self.decoded.counters.ip_checksums_bad += u64::from(!good);
+    }
 }
 
 /// The shards that flows are spread over: a fixed number, so that results do

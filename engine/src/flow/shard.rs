@@ -450,7 +450,7 @@ impl<C: Content> Shard<C> {
         let direction = flow.direction(src_is_low);
         flow.last_ts_ns = flow.last_ts_ns.max(segment.ts_ns);
         let half = &mut flow.half[direction.index()];
-        half.counters.packets += u64::from(segment.packets.max(1));
+        half.counters.packets += 1;
         half.counters.ip_bytes += u64::from(segment.ip_len);
         if place.packet.capture != flow.first.packet.capture
             && flow.files.last() != Some(&place.packet.capture)

@@ -1,0 +1,331 @@
+//! IP fragments put together (RFC 791 §3.2, RFC 8200 §4.5), bounded in memory
+//! and time. Where fragments overlap, the bytes that came first are kept and a
+//! difference is reported: hosts disagree on this, and attackers know it
+//! (RFC 5722; Ptacek and Newsham 1998).
+
+use super::ip::Ip;
+use super::walk::{Meta, Walk};
+use super::{Decoded, Fragment, Segment, Trouble};
+use crate::anomaly::{AnomalyKind, AnomalyLog};
+use crate::evidence::PacketRef;
+use crate::policy::Limits;
+use crate::time::{CaptureTime, NANOS_PER_SECOND};
+use foldhash::quality::RandomState;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// What the fragments of one datagram have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    src: [u8; 16],
+    dst: [u8; 16],
+    id: u32,
+    scope: u32,
+    /// IPv6 leaves it out (RFC 8200 §4.5): fragments may name different headers.
+    protocol: u8,
+    ip_version: u8,
+}
+
+#[derive(Debug)]
+struct Datagram {
+    serial: u64,
+    first_ts_ns: i64,
+    first: PacketRef,
+    /// Pieces by their place, without overlaps: length on the wire, bytes.
+    pieces: BTreeMap<u32, (u32, Box<[u8]>)>,
+    /// Bytes on the wire so far, without overlaps.
+    covered: u32,
+    /// Where the datagram ends, once its last fragment was seen.
+    end: Option<u32>,
+    ip_len: u32,
+    protocol: u8,
+    cost: usize,
+}
+
+/// Bookkeeping that one fragment costs, so that tiny ones are not free.
+const FRAGMENT_OVERHEAD: usize = 96;
+/// And one datagram.
+const DATAGRAM_OVERHEAD: usize = 256;
+/// Largest IP payload.
+const MAX_DATAGRAM: u32 = 65_535;
+
+/// Puts fragments together, in packet order over all files.
+#[derive(Debug)]
+pub struct Defragmenter {
+    datagrams: HashMap<Key, Datagram, RandomState>,
+    /// By arrival; stale when the serial is no longer the datagram's.
+    waiting: VecDeque<(Key, u64)>,
+    serial: u64,
+    bytes: usize,
+    max_bytes: usize,
+    timeout_ns: i64,
+    previous_ts_ns: i64,
+    max_depth: u8,
+}
+
+impl Defragmenter {
+    /// With the budget of `limits.fragment_bytes` and `limits.fragment_seconds`.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            datagrams: HashMap::default(),
+            waiting: VecDeque::new(),
+            serial: 0,
+            bytes: 0,
+            max_bytes: limits.fragment_bytes,
+            timeout_ns: limits.fragment_seconds.saturating_mul(NANOS_PER_SECOND),
+            previous_ts_ns: i64::MIN,
+            max_depth: limits.tunnel_depth,
+        }
+    }
+
+    /// The next fragment, with its bytes. When it completes a datagram, the
+    /// datagram's payload is appended to `arena` and decoded into `out`.
+    pub fn push(
+        &mut self,
+        fragment: &Fragment,
+        at: PacketRef,
+        payload: &[u8],
+        arena: &mut Vec<u8>,
+        out: &mut Decoded,
+        anomalies: &mut AnomalyLog,
+    ) {
+        let ts = CaptureTime::from_nanos(fragment.ts_ns);
+        self.expire(fragment.ts_ns, anomalies);
+        let end = fragment.at.saturating_add(fragment.payload_wire_len);
+        // All but the last are multiples of eight bytes, none reaches too far.
+        let uneven = fragment.more && fragment.payload_wire_len % 8 != 0;
+        if end > MAX_DATAGRAM || fragment.payload_wire_len == 0 || uneven {
+            anomalies.note(AnomalyKind::IpFragmentMalformed, ts, at, || {
+                format!("bytes {}..{end} of a datagram", fragment.at)
+            });
+            return;
+        }
+        let key = Key {
+            src: fragment.src,
+            dst: fragment.dst,
+            id: fragment.id,
+            scope: fragment.scope,
+            protocol: if fragment.ip_version == 4 {
+                fragment.protocol
+            } else {
+                0
+            },
+            ip_version: fragment.ip_version,
+        };
+        if !self.datagrams.contains_key(&key) {
+            self.serial += 1;
+            self.bytes += DATAGRAM_OVERHEAD;
+            self.waiting.push_back((key, self.serial));
+        }
+        let serial = self.serial;
+        let datagram = self.datagrams.entry(key).or_insert_with(|| Datagram {
+            serial,
+            first_ts_ns: fragment.ts_ns,
+            first: at,
+            pieces: BTreeMap::new(),
+            covered: 0,
+            end: None,
+            ip_len: 0,
+            protocol: fragment.protocol,
+            cost: DATAGRAM_OVERHEAD,
+        });
+        datagram.ip_len = datagram.ip_len.saturating_add(fragment.ip_len);
+        if fragment.at == 0 {
+            datagram.protocol = fragment.protocol;
+        }
+        let known_end = datagram.end.unwrap_or(MAX_DATAGRAM);
+        let contradicts = if fragment.more {
+            end > known_end
+        } else {
+            datagram.end.is_some_and(|known| known != end)
+        };
+        if contradicts {
+            anomalies.note(AnomalyKind::IpFragmentMalformed, ts, at, || {
+                "fragments disagree where their datagram ends".to_owned()
+            });
+        } else if !fragment.more {
+            datagram.end = Some(end);
+        }
+        let before = datagram.cost;
+        if datagram.insert(fragment.at, end.min(known_end), payload) {
+            anomalies.note(AnomalyKind::IpFragmentOverlap, ts, at, || {
+                "fragments overlap with different bytes; the first were kept".to_owned()
+            });
+        }
+        self.bytes += datagram.cost - before;
+        if datagram.end == Some(datagram.covered) {
+            if let Some(whole) = self.datagrams.remove(&key) {
+                self.bytes = self.bytes.saturating_sub(whole.cost);
+                self.complete(&whole, fragment, at, arena, out, anomalies);
+            }
+        } else {
+            self.keep_budget(at, ts, anomalies);
+        }
+    }
+
+    /// The input has ended: what never became whole is noted.
+    pub fn end(&mut self, anomalies: &mut AnomalyLog) {
+        while self.give_up_oldest(anomalies, AnomalyKind::IpFragmentIncomplete) {}
+    }
+
+    fn complete(
+        &mut self,
+        whole: &Datagram,
+        last: &Fragment,
+        at: PacketRef,
+        arena: &mut Vec<u8>,
+        out: &mut Decoded,
+        anomalies: &mut AnomalyLog,
+    ) {
+        let start = arena.len();
+        let mut missing = 0;
+        for (wire_len, bytes) in whole.pieces.values() {
+            // Bytes that the capture cut cannot be made up: the rest is missing.
+            if missing == 0 {
+                arena.extend_from_slice(bytes);
+                missing = (*wire_len as usize).saturating_sub(bytes.len());
+            } else {
+                missing += *wire_len as usize;
+            }
+        }
+        let meta = Meta {
+            ts_ns: last.ts_ns,
+            record_offset: last.record_offset,
+            index: last.index,
+            cut: missing,
+            ip_len: Some(whole.ip_len),
+            bits: last.bits | Segment::DEFRAGMENTED,
+            scope: last.scope,
+            depth: last.depth,
+        };
+        let ip = Ip {
+            src: last.src,
+            dst: last.dst,
+            version: last.ip_version,
+            len: whole.ip_len,
+        };
+        let Some(payload) = arena.get(start..) else {
+            return;
+        };
+        let mut trouble = Trouble {
+            decoded: out,
+            malformed: false,
+            unsupported: false,
+        };
+        let mut walk = Walk::new(payload, start as u64, meta, self.max_depth, &mut trouble);
+        if last.ip_version == 6 {
+            walk.extensions(ip, whole.protocol, 0);
+        } else {
+            walk.transport(ip, whole.protocol, 0);
+        }
+        let (malformed, unsupported) = (trouble.malformed, trouble.unsupported);
+        out.counters.malformed += u64::from(malformed);
+        out.counters.unsupported += u64::from(unsupported && !malformed);
+        // A tunnel inside may carry fragments of its own; each level of it is
+        // one tunnel deeper, so this ends.
+        for inner in std::mem::take(&mut out.fragments) {
+            let bytes = usize::try_from(inner.payload_offset)
+                .ok()
+                .and_then(|from| arena.get(from..from.checked_add(inner.payload_len as usize)?))
+                .unwrap_or_default()
+                .to_vec();
+            self.push(&inner, at, &bytes, arena, out, anomalies);
+        }
+    }
+
+    /// By the packet clock; a single wild time stamp gives nothing up.
+    fn expire(&mut self, ts_ns: i64, anomalies: &mut AnomalyLog) {
+        let now = ts_ns.min(self.previous_ts_ns);
+        self.previous_ts_ns = ts_ns;
+        while let Some((key, serial)) = self.waiting.front() {
+            match self
+                .datagrams
+                .get(key)
+                .filter(|datagram| datagram.serial == *serial)
+            {
+                None => {
+                    self.waiting.pop_front();
+                }
+                Some(datagram) if now.saturating_sub(datagram.first_ts_ns) > self.timeout_ns => {
+                    self.give_up_oldest(anomalies, AnomalyKind::IpFragmentIncomplete);
+                }
+                Some(_) => break,
+            }
+        }
+    }
+
+    fn keep_budget(&mut self, at: PacketRef, ts: CaptureTime, anomalies: &mut AnomalyLog) {
+        while self.bytes > self.max_bytes
+            && self.give_up_oldest(anomalies, AnomalyKind::IpFragmentIncomplete)
+        {
+            anomalies.note(AnomalyKind::LimitEvicted, ts, at, || {
+                "fragments exceeded limits.fragment_bytes; the oldest were given up".to_owned()
+            });
+        }
+    }
+
+    fn give_up_oldest(&mut self, anomalies: &mut AnomalyLog, kind: AnomalyKind) -> bool {
+        while let Some((key, serial)) = self.waiting.pop_front() {
+            if self
+                .datagrams
+                .get(&key)
+                .is_none_or(|datagram| datagram.serial != serial)
+            {
+                continue;
+            }
+            if let Some(datagram) = self.datagrams.remove(&key) {
+                self.bytes = self.bytes.saturating_sub(datagram.cost);
+                let ts = CaptureTime::from_nanos(datagram.first_ts_ns);
+                anomalies.note(kind, ts, datagram.first, || {
+                    format!(
+                        "{} bytes of a datagram never became whole",
+                        datagram.covered
+                    )
+                });
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Datagram {
+    /// Adds bytes `from..end`, where nothing is held yet; whether they differ
+    /// from what is.
+    fn insert(&mut self, from: u32, end: u32, payload: &[u8]) -> bool {
+        let part = |low: u32, high: u32| {
+            let at = |place: u32| ((place - from) as usize).min(payload.len());
+            payload.get(at(low)..at(high)).unwrap_or_default()
+        };
+        let mut conflict = false;
+        let mut holes = Vec::new();
+        let mut at = from;
+        let first = self
+            .pieces
+            .range(..=from)
+            .next_back()
+            .filter(|(start, (len, _))| *start + len > from)
+            .map_or(from, |(&start, _)| start);
+        for (&start, (len, bytes)) in self.pieces.range(first..end.max(first)) {
+            if start > at {
+                holes.push((at, start.min(end)));
+            }
+            let (low, high) = (start.max(from), (start + len).min(end));
+            let held = |place: u32| ((place - start) as usize).min(bytes.len());
+            let kept = bytes.get(held(low)..held(high)).unwrap_or_default();
+            let again = part(low, high);
+            let both = kept.len().min(again.len());
+            conflict |= kept.get(..both) != again.get(..both);
+            at = at.max(start + len);
+        }
+        if at < end {
+            holes.push((at, end));
+        }
+        for (low, high) in holes {
+            let bytes: Box<[u8]> = part(low, high).into();
+            self.covered += high - low;
+            self.cost += bytes.len() + FRAGMENT_OVERHEAD;
+            self.pieces.insert(low, (high - low, bytes));
+        }
+        conflict
+    }
+}
