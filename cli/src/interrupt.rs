@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -14,7 +15,7 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Listens from now on.
+    /// Listens from now on. Starts a thread, so it comes after the sandbox.
     pub fn listen() -> Result<Self> {
         let interrupt = Self::default();
         for signal in [SIGINT, SIGTERM] {
@@ -35,6 +36,18 @@ impl Interrupt {
             })
             .context("cannot listen for Ctrl-C")?;
         }
+        // A read from a pipe on which nothing arrives cannot be stopped; say
+        // at once what a person can do about it.
+        let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for Ctrl-C")?;
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                if signals.forever().next().is_some() {
+                    tracing::info!("interrupted");
+                    crate::logs::complain("stopping; interrupt again to end at once");
+                }
+            })
+            .context("cannot listen for Ctrl-C")?;
         Ok(interrupt)
     }
 

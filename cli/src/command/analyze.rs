@@ -9,6 +9,7 @@ use crate::sandbox;
 use crate::screen::{self, Screen};
 use crate::secret::{EnvironmentKey, sealing_key};
 use anyhow::{Context as _, Result};
+use nsforensics_engine::Error;
 use nsforensics_engine::policy::Policy;
 use nsforensics_engine::run::{self, Request};
 use std::path::Path;
@@ -23,17 +24,6 @@ pub fn run(
     drop(environment_key);
     refuse_missing(&arguments)?;
 
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        key_id = key.id(),
-        out = %arguments.out.display(),
-        threads = arguments.threads,
-        "start"
-    );
-    for input in &arguments.captures {
-        tracing::info!(path = %input.display(), "input");
-    }
-    let interrupt = Interrupt::listen()?;
     // The folder must be there before the sandbox can name it.
     std::fs::create_dir_all(&arguments.out).with_context(|| {
         format!(
@@ -47,6 +37,17 @@ pub fn run(
         &readable,
         std::slice::from_ref(&arguments.out),
     );
+    let interrupt = Interrupt::listen()?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        key_id = key.id(),
+        out = %arguments.out.display(),
+        threads = arguments.threads,
+        "start"
+    );
+    for input in &arguments.captures {
+        tracing::info!(path = %input.display(), "input");
+    }
     let request = Request {
         inputs: arguments.captures,
         out_dir: arguments.out,
@@ -63,14 +64,13 @@ pub fn run(
     let report = match result {
         Ok(report) => report,
         Err(error) => {
+            if let (Error::Interrupted, Some(code)) = (&error, interrupt.exit_code()) {
+                tracing::info!(outcome = "interrupted", "end");
+                crate::logs::complain(&error.to_string());
+                return Ok(Outcome::Interrupted(code));
+            }
             tracing::info!(outcome = "failed", "end");
-            return match (interrupt.exit_code(), error) {
-                (Some(code), nsforensics_engine::Error::Interrupted) => {
-                    crate::logs::complain("interrupted; nothing was sealed");
-                    Ok(Outcome::Interrupted(code))
-                }
-                (_, error) => Err(error.into()),
-            };
+            return Err(error.into());
         }
     };
     tracing::info!(

@@ -27,7 +27,7 @@ pub fn summary(report: &Report, hashed: bool, key_file: Option<&Path>, screen: &
     findings(&mut out, report, screen);
     not_seen(&mut out, report, screen);
     results(&mut out, report, key_file, screen);
-    out
+    out.trim_start_matches('\n').to_owned()
 }
 
 fn headline(out: &mut String, report: &Report, screen: &Screen) {
@@ -391,6 +391,15 @@ fn not_seen(out: &mut String, report: &Report, screen: &Screen) {
         .filter(|verdict| verdict.check_id.is_some())
         .filter(|verdict| verdict.not_observed > 0 || verdict.verdict == VerdictKind::NotObserved)
         .collect();
+    if report.verdicts.is_empty() {
+        heading(
+            out,
+            screen,
+            "NOT SEEN",
+            "anything: no check judged this capture",
+        );
+        return;
+    }
     if rows.is_empty() {
         heading(
             out,

@@ -346,10 +346,10 @@ fn ctrl_c_seals_nothing() {
     let mut child = command.spawn().expect("starts");
     let mut stdin = child.stdin.take().expect("a pipe");
     stdin.write_all(&capture::ftp_login()).expect("it reads");
-    // The signal handlers stand once it logs that it reads.
+    // The signal handlers stand once it logs its start.
     let mut said = String::new();
     let mut stderr = child.stderr.take().expect("a pipe");
-    while !said.contains("reading") {
+    while !said.contains("start") {
         let mut byte = [0];
         assert_eq!(
             stderr.read(&mut byte).expect("a pipe"),
