@@ -94,8 +94,28 @@ pub(crate) mod registry;
 pub(crate) mod text;
 
 // One file per protocol or small family; each has its line in `registry`.
+mod desktop;
 mod dns;
+mod ftp;
 mod http;
+mod imap;
+mod irc;
+mod ldap;
+mod messaging;
+mod mysql;
+mod named;
+mod nntp;
+mod pop3;
+mod postgresql;
+mod redis;
+mod smtp;
+mod syslog;
+mod telnet;
+mod tunnels;
+mod udp;
+mod voice;
+mod xmpp;
+mod talk;
 
 /// Credentials kept for one flow.
 pub const MAX_CREDENTIALS: usize = 32;

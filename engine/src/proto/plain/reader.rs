@@ -233,18 +233,28 @@ impl Deref for Piece<'_> {
 const MAX_LINE: usize = 4096;
 
 /// Cuts one side's stream into lines.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lines {
+    delimiter: u8,
     partial: Zeroizing<Vec<u8>>,
     /// The rest of the line up to its end is passed over (after a gap).
     passing_over: bool,
 }
 
 impl Lines {
+    /// Lines that end with this byte.
+    pub(crate) fn until(delimiter: u8) -> Self {
+        Self {
+            delimiter,
+            partial: Zeroizing::default(),
+            passing_over: false,
+        }
+    }
+
     /// The next whole line without its line end, and `rest` moved beyond it.
     pub(crate) fn next<'a>(&mut self, rest: &mut &'a [u8]) -> Option<Piece<'a>> {
         loop {
-            let Some(end) = memchr::memchr(b'\n', rest) else {
+            let Some(end) = memchr::memchr(self.delimiter, rest) else {
                 if !self.passing_over {
                     self.keep(rest);
                 }

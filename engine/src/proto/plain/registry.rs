@@ -6,7 +6,11 @@
 //! signature; they prove nothing by themselves.
 
 use super::reader::{Named, Reader, Role};
-use super::{dns, http};
+use super::{
+    desktop, dns, ftp, http, imap, irc, ldap, messaging, mysql, named, nntp, pop3, postgresql,
+    redis, smtp, syslog, telnet, tunnels, udp, voice, xmpp,
+};
+use Nature::{Encrypted, Infrastructure, Plain};
 
 /// How a protocol's bytes count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +60,11 @@ impl Match {
         if yes { Self::Yes(role) } else { Self::No }
     }
 
+    /// Perhaps, of bytes that are cut short and fit so far.
+    pub(crate) const fn when_cut(fits: bool) -> Self {
+        if fits { Self::NeedMore } else { Self::No }
+    }
+
     /// From this side as [`super::text::magic`] says.
     pub(crate) const fn magic(found: Option<bool>, role: Role) -> Self {
         match found {
@@ -92,47 +101,133 @@ const fn row(
     }
 }
 
-#[allow(dead_code)]
 fn named() -> Box<dyn Reader> {
     Box::new(Named)
 }
 
 /// Over TCP and other streams; the first that is sure wins, so that the frequent stand first.
 pub(crate) static STREAM: &[Protocol] = &[
-    row("http", Nature::Plain, http::probe, http::open),
+    row("http", Plain, http::probe, http::open),
+    row("ssh", Encrypted, named::probe_ssh, named),
+    row("smtp", Plain, smtp::probe, smtp::open),
+    row("ftp", Plain, ftp::probe, ftp::open),
+    row("imap", Plain, imap::probe, imap::open),
+    row("pop3", Plain, pop3::probe, pop3::open),
+    row("nntp", Plain, nntp::probe, nntp::open),
+    row("irc", Plain, irc::probe, irc::open),
+    row("sip", Plain, voice::probe_sip, voice::open_sip),
+    row("rtsp", Plain, voice::probe_rtsp, voice::open_rtsp),
+    row("xmpp", Plain, xmpp::probe, xmpp::open),
+    row("redis", Plain, redis::probe, redis::open),
+    row("memcached", Plain, redis::probe_memcached, named),
+    row("syslog", Plain, syslog::probe_stream, named),
+    row("amqp", Plain, messaging::probe_amqp, messaging::open_amqp),
+    row("mqtt", Plain, messaging::probe_mqtt, messaging::open_mqtt),
+    row("stomp", Plain, named::probe_stomp, named),
+    row("nats", Plain, named::probe_nats, named),
+    row("ldap", Plain, ldap::probe, ldap::open),
+    row("postgresql", Plain, postgresql::probe, postgresql::open),
+    row("mysql", Plain, mysql::probe, mysql::open),
+    row("mongodb", Plain, named::probe_mongodb, named),
+    row("tds", Plain, desktop::probe_tds, desktop::open_tds),
+    row("smb", Plain, desktop::probe_smb, desktop::open_smb),
+    row("rdp", Plain, desktop::probe_rdp, desktop::open_rdp),
+    row("cotp", Plain, desktop::probe_iso, named),
+    row("dce_rpc", Plain, desktop::probe_dce_rpc, named),
     row(
-        "dns",
-        Nature::Infrastructure,
-        dns::probe_stream,
-        dns::open_stream,
+        "krb_tcp",
+        Infrastructure,
+        desktop::probe_kerberos_stream,
+        named,
     ),
+    row("x11", Plain, desktop::probe_x11, desktop::open_x11),
+    row("rfb", Plain, named::probe_rfb, named),
+    row("bgp", Infrastructure, named::probe_bgp, named),
+    row("telnet", Plain, telnet::probe, telnet::open),
+    row("rlogin", Plain, telnet::probe_rlogin, named),
+    row("bittorrent", Plain, named::probe_bittorrent, named),
+    row("rsync", Plain, named::probe_rsync, named),
+    row("git", Plain, named::probe_git, named),
+    row("zabbix", Plain, named::probe_zabbix, named),
+    row("adb", Plain, named::probe_adb, named),
+    row("pptp", Infrastructure, named::probe_pptp, named),
+    row("rpc", Plain, named::probe_rpc_stream, named),
+    row("iec104", Plain, named::probe_iec104, named),
+    row("enip", Plain, named::probe_enip, named),
+    row("dnp3", Plain, named::probe_dnp3, named),
+    row("modbus", Plain, named::probe_modbus, named),
+    row(
+        "proxy",
+        Infrastructure,
+        tunnels::probe_proxy,
+        tunnels::open_proxy,
+    ),
+    row(
+        "socks",
+        Infrastructure,
+        tunnels::probe_socks5,
+        tunnels::open_socks,
+    ),
+    row(
+        "socks",
+        Infrastructure,
+        tunnels::probe_socks4,
+        tunnels::open_socks,
+    ),
+    row("dns", Infrastructure, dns::probe_stream, dns::open_stream),
 ];
 
 /// Over UDP and other datagrams.
 pub(crate) static DATAGRAM: &[Protocol] = &[
-    row(
-        "dns",
-        Nature::Infrastructure,
-        dns::probe_dns,
-        dns::open_datagram,
-    ),
-    row(
-        "nbns",
-        Nature::Infrastructure,
-        dns::probe_nbns,
-        dns::open_datagram,
-    ),
-    row(
-        "mdns",
-        Nature::Infrastructure,
-        dns::probe_mdns,
-        dns::open_datagram,
-    ),
+    row("dns", Infrastructure, dns::probe_dns, dns::open_datagram),
+    row("quic", Encrypted, udp::probe_quic, named),
+    row("dtls", Encrypted, udp::probe_dtls, named),
+    row("stun", Infrastructure, udp::probe_stun, named),
+    row("ntp", Infrastructure, udp::probe_ntp, named),
+    row("nbns", Infrastructure, dns::probe_nbns, dns::open_datagram),
+    row("mdns", Infrastructure, dns::probe_mdns, dns::open_datagram),
     row(
         "llmnr",
-        Nature::Infrastructure,
+        Infrastructure,
         dns::probe_llmnr,
         dns::open_datagram,
+    ),
+    row("ssdp", Infrastructure, udp::probe_ssdp, named),
+    row("dhcp", Infrastructure, udp::probe_dhcp, named),
+    row("dhcpv6", Infrastructure, udp::probe_dhcpv6, named),
+    row("snmp", Plain, udp::probe_snmp, udp::open_snmp),
+    row("sip", Plain, voice::probe_sip, voice::open_sip_datagram),
+    row("syslog", Plain, syslog::probe_datagram, named),
+    row("wireguard", Encrypted, udp::probe_wireguard, named),
+    row("ike", Encrypted, udp::probe_ike, named),
+    row("openvpn", Encrypted, udp::probe_openvpn, named),
+    row("ldap", Plain, ldap::probe, named),
+    row(
+        "krb",
+        Infrastructure,
+        desktop::probe_kerberos_datagram,
+        named,
+    ),
+    row("radius", Infrastructure, udp::probe_radius, named),
+    row("tftp", Plain, udp::probe_tftp, named),
+    row("rpc", Plain, named::probe_rpc_datagram, named),
+    row("memcached", Plain, redis::probe_memcached_datagram, named),
+    row("bittorrent-dht", Plain, udp::probe_dht, named),
+    row("l2tp", Infrastructure, udp::probe_l2tp, named),
+    row("gtp", Infrastructure, udp::probe_gtp, named),
+    row("vxlan", Infrastructure, udp::probe_vxlan, named),
+    row("geneve", Infrastructure, udp::probe_geneve, named),
+    row("teredo", Infrastructure, udp::probe_teredo, named),
+    row("coap", Plain, udp::probe_coap, named),
+    row("rip", Infrastructure, udp::probe_rip, named),
+    row("bfd", Infrastructure, udp::probe_bfd, named),
+    row("netflow", Infrastructure, udp::probe_netflow, named),
+    row("nbdgm", Infrastructure, udp::probe_nbdgm, named),
+    row(
+        "ws-discovery",
+        Infrastructure,
+        udp::probe_ws_discovery,
+        named,
     ),
 ];
 

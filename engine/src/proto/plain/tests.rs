@@ -8,10 +8,33 @@ use proptest::prelude::*;
 
 fn all_cases() -> Vec<Case> {
     let tls_is_read = crate::proto::tls::probe(&super::testing::client_hello()) == Probe::Yes;
-    [http::cases(), super::dns::tests::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        http::cases(),
+        super::desktop::tests::cases(),
+        super::dns::tests::cases(),
+        super::ftp::tests::cases(),
+        super::imap::tests::cases(),
+        super::irc::tests::cases(),
+        super::ldap::tests::cases(),
+        super::messaging::tests::cases(),
+        super::mysql::tests::cases(),
+        super::named::tests::cases(),
+        super::nntp::tests::cases(),
+        super::pop3::tests::cases(),
+        super::postgresql::tests::cases(),
+        super::redis::tests::cases(),
+        super::smtp::tests::cases(),
+        super::syslog::tests::cases(),
+        super::telnet::tests::cases(),
+        super::tunnels::tests::cases(),
+        super::udp::tests::cases(),
+        super::voice::tests::cases(),
+        super::xmpp::tests::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|case| tls_is_read || !case.service.contains("ssl"))
+    .collect()
 }
 
 #[test]

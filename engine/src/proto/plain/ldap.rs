@@ -1,0 +1,328 @@
+//! LDAP (RFC 4511): simple binds, SASL PLAIN, and StartTLS (§4.14), over TCP;
+//! connectionless LDAP over UDP is named.
+
+use super::PlaintextFacts;
+use super::reader::{Frame, Frames, Measure, Next, Reader, Role, Scene, Upgrade};
+use super::registry::{Look, Match};
+use super::text::sasl_plain_raw_secret_len;
+use crate::proto::Want;
+
+const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
+
+// protocolOp tags: [APPLICATION n], constructed unless said otherwise.
+const BIND_REQUEST: u8 = 0x60;
+const EXTENDED_REQUEST: u8 = 0x77;
+const EXTENDED_RESPONSE: u8 = 0x78;
+
+/// An LDAPMessage: a sequence of a message id and a protocolOp.
+pub(super) fn probe(look: &Look<'_>) -> Match {
+    let mut message = Ber(look.bytes);
+    let Some(header) = message.header() else {
+        return Match::NeedMore;
+    };
+    let Header { tag: 0x30, len } = header else {
+        return Match::No;
+    };
+    if !(5..=1 << 24).contains(&len) {
+        return Match::No;
+    }
+    let (id, op) = match (message.tag_and_value(), message.0.first()) {
+        (None, _) if look.bytes.len() < 16 => return plausible_so_far(look.bytes),
+        (Some(id), None) => {
+            return if id.0 == 2 {
+                Match::NeedMore
+            } else {
+                Match::No
+            };
+        }
+        (Some(id), Some(op)) => (id, *op),
+        (None, _) => return Match::No,
+    };
+    if id.0 != 2 || !(1..=4).contains(&id.1.len()) || id.1.first().is_some_and(|sign| *sign >= 0x80)
+    {
+        return Match::No;
+    }
+    // The op must fill the message, controls aside.
+    let Some(header) = message.header() else {
+        return Match::NeedMore;
+    };
+    if header.len > len {
+        return Match::No;
+    }
+    match op {
+        // Requests: bind, unbind (primitive), search, modify, add, delete
+        // (primitive), modify DN, compare, abandon (primitive), extended.
+        BIND_REQUEST => {
+            // version 1 to 3 stands first.
+            match message.0.get(..3) {
+                None => Match::NeedMore,
+                Some([2, 1, 1..=3]) => Match::Yes(Role::Client),
+                Some(_) => Match::No,
+            }
+        }
+        0x42 => Match::when(header.len == 0, Role::Client),
+        0x63 | 0x66 | 0x68 | 0x6c | 0x6e | EXTENDED_REQUEST => {
+            let inner = if op == EXTENDED_REQUEST { 0x80 } else { 0x04 };
+            first_is(message.0, inner, Role::Client)
+        }
+        // Results begin with an enumerated resultCode, entries and references with a string.
+        0x61 | 0x65 | 0x67 | 0x69 | 0x6b | 0x6d | 0x6f | EXTENDED_RESPONSE => {
+            first_is(message.0, 0x0a, Role::Server)
+        }
+        0x64 | 0x73 => first_is(message.0, 0x04, Role::Server),
+        _ => Match::No,
+    }
+}
+
+fn plausible_so_far(bytes: &[u8]) -> Match {
+    // Whatever is cut within the message id.
+    let mut message = Ber(bytes);
+    match (message.header(), message.0.first()) {
+        (None, _) | (Some(_), None | Some(2)) => Match::NeedMore,
+        _ => Match::No,
+    }
+}
+
+fn first_is(bytes: &[u8], tag: u8, role: Role) -> Match {
+    match bytes.first() {
+        None => Match::NeedMore,
+        Some(first) => Match::when(*first == tag, role),
+    }
+}
+
+/// The reader.
+pub(super) fn open() -> Box<dyn Reader> {
+    Box::new(Ldap::default())
+}
+
+#[derive(Debug, Default)]
+struct Ldap {
+    upgrade: Upgrade,
+    sides: [Frames; 2],
+    /// A SASL bind was seen: what follows may be wrapped (RFC 4511 §5.2).
+    sasl: bool,
+    /// StartTLS was sent, and not answered.
+    asking: bool,
+}
+
+impl Reader for Ldap {
+    fn data(&mut self, scene: &mut Scene<'_, '_>, from: Role, bytes: &[u8]) -> Next {
+        let mut rest = bytes;
+        loop {
+            match self.sides[from.index()].next(&mut rest, 1024, measure) {
+                Frame::Message(message) => {
+                    let starts = match from {
+                        Role::Client => self.request(scene, &message),
+                        Role::Server => self.response(&message),
+                    };
+                    if starts == Some(true) {
+                        self.upgrade.accepted = true;
+                        return Next::Tls {
+                            after: bytes.len() - rest.len(),
+                            transport: "starttls-ldap",
+                        };
+                    }
+                }
+                Frame::Want(want) => return Next::Want(want),
+                Frame::Lost => {
+                    if !self.sasl {
+                        scene.malformed("a message that is none");
+                    }
+                    return Next::NOTHING;
+                }
+            }
+        }
+    }
+
+    fn gap(&mut self, from: Role, _len: u64) -> Want {
+        self.sides[from.index()].gap()
+    }
+
+    fn end(&mut self, facts: &mut PlaintextFacts) {
+        if self.upgrade.went_on && self.upgrade.offered.is_none() {
+            // Every LDAPv3 client can ask.
+            self.upgrade.offered = Some(true);
+        }
+        facts.starttls = self.upgrade.verdict();
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.sides.iter().map(Frames::heap_bytes).sum()
+    }
+}
+
+impl Ldap {
+    fn request(&mut self, scene: &mut Scene<'_, '_>, message: &[u8]) -> Option<bool> {
+        let mut message = Ber(message);
+        message.header()?;
+        message.tag_and_value()?;
+        let op = message.header()?;
+        match op.tag {
+            BIND_REQUEST => {
+                self.upgrade.went_on = true;
+                message.tag_and_value()?;
+                message.tag_and_value()?;
+                let authentication = message.header()?;
+                match authentication.tag {
+                    // simple [0] OCTET STRING; empty for anonymous.
+                    0x80 if authentication.len > 0 => scene.credential(
+                        "ldap_simple_bind",
+                        usize::try_from(authentication.len).unwrap_or(usize::MAX),
+                    ),
+                    // sasl [3] SaslCredentials.
+                    0xa3 => {
+                        self.sasl = true;
+                        let (_, mechanism) = message.tag_and_value()?;
+                        let (_, credentials) = message.tag_and_value()?;
+                        if mechanism == b"PLAIN" {
+                            let len = sasl_plain_raw_secret_len(credentials);
+                            scene.credential("ldap_sasl_plain", len);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            EXTENDED_REQUEST => {
+                let (_, name) = message.tag_and_value()?;
+                if name == START_TLS {
+                    self.upgrade.asked = true;
+                    self.asking = true;
+                }
+            }
+            _ => self.upgrade.went_on = true,
+        }
+        None
+    }
+
+    fn response(&mut self, message: &[u8]) -> Option<bool> {
+        let mut message = Ber(message);
+        message.header()?;
+        message.tag_and_value()?;
+        if message.header()?.tag != EXTENDED_RESPONSE || !self.asking {
+            return None;
+        }
+        self.asking = false;
+        let (_, code) = message.tag_and_value()?;
+        if code == [0] {
+            return Some(true);
+        }
+        self.upgrade.refused = true;
+        None
+    }
+}
+
+fn measure(bytes: &[u8]) -> Measure {
+    let mut message = Ber(bytes);
+    match message.header() {
+        None if bytes.len() < 6 => Measure::Short,
+        Some(Header { tag: 0x30, len }) if len <= 1 << 28 => {
+            Measure::Len(len + (bytes.len() - message.0.len()) as u64)
+        }
+        _ => Measure::Bad,
+    }
+}
+
+/// Reads BER (X.690 §8.1): definite lengths of at most four bytes.
+pub(super) struct Ber<'a>(pub(super) &'a [u8]);
+
+/// Identifier and length of an element.
+pub(super) struct Header {
+    /// Identifier byte.
+    pub(super) tag: u8,
+    /// Length of the contents.
+    pub(super) len: u64,
+}
+
+impl<'a> Ber<'a> {
+    /// Reads an identifier and a length.
+    pub(super) fn header(&mut self) -> Option<Header> {
+        let (&tag, rest) = self.0.split_first()?;
+        let (&first, rest) = rest.split_first()?;
+        let (len, rest) = match first {
+            0..=0x7f => (u64::from(first), rest),
+            0x81..=0x84 => {
+                let (len, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+                let len = len
+                    .iter()
+                    .fold(0_u64, |len, byte| len << 8 | u64::from(*byte));
+                (len, rest)
+            }
+            // Indefinite, or longer than anything here: no length that is believed.
+            _ => (u64::MAX, rest),
+        };
+        self.0 = rest;
+        Some(Header { tag, len })
+    }
+
+    /// Reads a whole element.
+    pub(super) fn tag_and_value(&mut self) -> Option<(u8, &'a [u8])> {
+        let before = self.0;
+        let header = self.header()?;
+        let len = usize::try_from(header.len).ok()?;
+        match self.0.split_at_checked(len) {
+            Some((value, rest)) => {
+                self.0 = rest;
+                Some((header.tag, value))
+            }
+            None => {
+                self.0 = before;
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::StartTls;
+    use super::super::testing::{Case, c, client_hello, hex, s, stream};
+
+    pub(in super::super) fn cases() -> Vec<Case> {
+        // cn=a, password secret.
+        let bind = || {
+            c(hex(
+                "30 14 02 01 01 60 0f 02 01 03 04 04 636e3d61 80 04 73656372",
+            ))
+        };
+        let bound = || s(hex("30 0c 02 01 01 61 07 0a 01 00 04 00 04 00"));
+        let start = || {
+            c(hex(
+                "30 1d 02 01 01 77 18 80 16 312e332e362e312e342e312e313436362e3230303337",
+            ))
+        };
+        let plain = || {
+            c(hex(
+                "30 1e 02 01 01 60 19 02 01 03 04 00 a3 12 04 05 504c41494e 04 09 00 6d65 00 77 6f 72 64 73",
+            ))
+        };
+        vec![
+            stream("ldap: simple bind", "ldap", vec![bind(), bound()])
+                .credentials("ldap_simple_bind:4")
+                .starttls(StartTls::OfferedNotTaken),
+            stream("ldap: sasl plain", "ldap", vec![plain(), bound()])
+                .credentials("ldap_sasl_plain:5")
+                .starttls(StartTls::OfferedNotTaken),
+            stream(
+                "ldap: taken",
+                "ldap,ssl",
+                vec![
+                    start(),
+                    s(hex("30 0c 02 01 01 78 07 0a 01 00 04 00 04 00")),
+                    c(client_hello()),
+                ],
+            )
+            .starttls(StartTls::Taken),
+            stream(
+                "ldap: refused",
+                "ldap",
+                vec![
+                    start(),
+                    s(hex("30 0c 02 01 01 78 07 0a 01 02 04 00 04 00")),
+                    bind(),
+                ],
+            )
+            .credentials("ldap_simple_bind:4")
+            .starttls(StartTls::Refused),
+        ]
+    }
+}
