@@ -525,9 +525,9 @@ pub(super) mod tests {
             ))
         };
         let mut login = hex("10 01 0066 0000 01 00 5e000000 04000074");
-        login.extend([0; 38]);
+        login.extend([0; 36]);
         login.extend(hex("5600 0400"));
-        login.extend([0; 44]);
+        login.extend([0; 46]);
         let as_req = hex("6a 30 30 2e a1 03 02 01 05 a2 03 02 01 0a");
         let mut over_tcp = hex("00000032");
         over_tcp.extend(&as_req);

@@ -48,15 +48,14 @@ pub(super) fn probe(look: &Look<'_>) -> Match {
     if contains_any_case(line, b"NNTP") || contains_any_case(line, b"InterNetNews") {
         return Match::Yes(Role::Server);
     }
-    if look.other.is_empty() {
-        return Match::NeedMore;
+    // Commands: the answer to a greeting that says nothing; a beginning of one waits.
+    let known = |known: &&[u8]| starts_with_any_case(look.other, known);
+    let begins = |known: &&[u8]| starts_with_any_case(known, look.other);
+    if COMMANDS.iter().any(known) {
+        Match::Yes(Role::Server)
+    } else {
+        Match::when_cut(COMMANDS.iter().any(begins))
     }
-    Match::when(
-        COMMANDS
-            .iter()
-            .any(|command| starts_with_any_case(look.other, command)),
-        Role::Server,
-    )
 }
 
 /// The reader.

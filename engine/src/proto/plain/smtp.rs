@@ -5,8 +5,7 @@ use super::reader::{Reader, Role, Scene, Upgrade};
 use super::registry::{Look, Match};
 use super::talk::{After, Sasl, SaslClasses, Talk, TalkReader};
 use super::text::{
-    contains_any_case, decimal, first_line, is_beginning_of, reply, split_word,
-    starts_with_any_case,
+    contains_any_case, decimal, first_line, is_beginning_of, reply, split_at_byte, split_word,
 };
 
 const CLASSES: SaslClasses = SaslClasses {
@@ -102,7 +101,7 @@ impl Talk for Smtp {
             Message::Body if line == b"." => self.message = Message::None,
             Message::Body => return After::Line,
             // No answer was seen; a mail begins with a header line.
-            Message::Asked if line.contains(&b':') && !starts_with_any_case(line, b"MAIL") => {
+            Message::Asked if is_header_line(line) => {
                 self.message = Message::Body;
                 return After::Line;
             }
@@ -124,6 +123,7 @@ impl Talk for Smtp {
             self.sasl.begin(scene, &CLASSES, arguments);
         } else if is(b"MAIL") {
             self.upgrade.went_on = true;
+            self.message = Message::None;
         } else if is(b"DATA") {
             self.message = Message::Asked;
         } else if is(b"BDAT") {
@@ -169,12 +169,9 @@ impl Talk for Smtp {
         if code != 334 {
             self.sasl.ended();
         }
-        if self.message == Message::Asked {
-            self.message = if code == 354 {
-                Message::Body
-            } else {
-                Message::None
-            };
+        // Commands may be pipelined (RFC 2920): other answers are of those before.
+        if code == 354 && self.message == Message::Asked {
+            self.message = Message::Body;
         }
         After::Line
     }
@@ -182,6 +179,12 @@ impl Talk for Smtp {
     fn upgrade(&mut self) -> Option<&mut Upgrade> {
         Some(&mut self.upgrade)
     }
+}
+
+/// `Name: …`, without a blank in the name as commands have it.
+fn is_header_line(line: &[u8]) -> bool {
+    split_at_byte(line, b':')
+        .is_some_and(|(name, _)| !name.is_empty() && name.iter().all(u8::is_ascii_graphic))
 }
 
 #[cfg(test)]
@@ -281,8 +284,7 @@ pub(super) mod tests {
                 "smtp: a banner that says nothing",
                 "smtp",
                 vec![s("220 hello\r\n"), c("HELO x\r\n"), s("250 hi\r\n")],
-            )
-            .starttls(StartTls::NotOffered),
+            ),
         ]
     }
 }

@@ -28,11 +28,6 @@ pub(crate) fn contains_any_case(bytes: &[u8], needle: &[u8]) -> bool {
         .any(|window| window.eq_ignore_ascii_case(needle))
 }
 
-/// Without blanks at both ends.
-pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
-    bytes.trim_ascii()
-}
-
 /// The first word and what follows it, blanks removed.
 pub(crate) fn split_word(bytes: &[u8]) -> (&[u8], &[u8]) {
     let bytes = bytes.trim_ascii_start();

@@ -243,10 +243,10 @@ impl Reader for Proxy {
     fn data(&mut self, _scene: &mut Scene<'_, '_>, _from: Role, bytes: &[u8]) -> Next {
         let before = self.kept.len();
         self.kept.extend(bytes.iter().take(MAX_KEPT));
-        let end = if self.kept.starts_with(PROXY2) {
-            be16(&self.kept, 14).map(|len| 16 + usize::from(len))
-        } else {
-            first_line(&self.kept).map(|line| line.len() + 2)
+        let end = match magic(&self.kept, PROXY2) {
+            Some(true) => be16(&self.kept, 14).map(|len| 16 + usize::from(len)),
+            Some(false) => first_line(&self.kept).map(|line| line.len() + 2),
+            None => None,
         };
         match end {
             Some(end) if end <= before + bytes.len() => Next::Tunnel {

@@ -71,7 +71,7 @@ pub(super) fn probe_ntp(look: &Look<'_>) -> Match {
         return Match::when(on_port && bytes.len() >= 8, role);
     }
     let stratum = bytes.get(1).copied().unwrap_or(255);
-    let length_fits = bytes.len() >= 48 && bytes.len() % 4 == 0;
+    let length_fits = bytes.len() >= 48 && bytes.len().is_multiple_of(4);
     if !length_fits || stratum > 16 {
         return Match::No;
     }
@@ -351,7 +351,10 @@ pub(super) fn probe_wireguard(look: &Look<'_>) -> Match {
         (1, 148) => Match::Yes(Role::Client),
         (2, 92) => Match::Yes(Role::Server),
         (3, 64) => Match::Yes(Role::Server),
-        (4, 32..) => Match::when(bytes.len() % 16 == 0 && look.on_port(51820), Role::Client),
+        (4, 32..) => Match::when(
+            bytes.len().is_multiple_of(16) && look.on_port(51820),
+            Role::Client,
+        ),
         _ => Match::No,
     }
 }
