@@ -366,7 +366,7 @@ fn a_resealed_run_verifies_with_either_key() {
         assert_eq!(report.notes.len(), 2 - keys.len());
     }
     // Nothing prepared stays behind.
-    assert_eq!(files(out.path()), [run.clone()]);
+    assert_eq!(files(out.path()), std::slice::from_ref(&run));
     assert!(
         reseal(&run, &[key()], &other_key(), SystemTime::now()).is_err(),
         "twice"
