@@ -9,7 +9,7 @@
 
 use super::plain::PlaintextFacts;
 use super::plain::StartTls;
-use super::plain::reader::{Next, Reader, Role, Scene, Services};
+use super::plain::reader::{Next, Reader, Role, Scene, Sealed, Services};
 use super::plain::registry::{DATAGRAM, Look, Match, Nature, Protocol, STREAM, by_port};
 use super::tls::{self, TlsSession};
 use super::{Confidence, Cx, Direction, Probe, SessionFacts, Want};
@@ -99,6 +99,8 @@ struct Inner {
     /// Bytes of each stream that the reader asked to pass over. Kept here too,
     /// because an answer about one direction may come from the other's bytes.
     skip: [u64; 2],
+    /// Bytes still to come that count as encrypted within a readable protocol.
+    sealed: [u64; 2],
     /// Directions of which the reader wants nothing more.
     deaf: [bool; 2],
     /// What a TLS handshake found next is carried by.
@@ -164,6 +166,7 @@ impl Default for Inner {
             encrypted: [0; 2],
             plaintext: [0; 2],
             skip: [0; 2],
+            sealed: [0; 2],
             deaf: [false; 2],
             transport: "tcp",
             nesting: 0,
@@ -224,8 +227,15 @@ impl Inner {
                         facts,
                         services: &mut self.services,
                         encrypted,
+                        sealed: Sealed::default(),
                     };
-                    reader.data(&mut scene, from, rest)
+                    let next = reader.data(&mut scene, from, rest);
+                    let Sealed { before, from_here } = scene.sealed;
+                    let before = before.min(self.plaintext[side]);
+                    self.plaintext[side] -= before;
+                    self.encrypted[side] = self.encrypted[side].saturating_add(before);
+                    self.sealed[side] = self.sealed[side].saturating_add(from_here);
+                    next
                 }
             };
             match next {
@@ -442,16 +452,21 @@ impl Inner {
     }
 
     fn count(&mut self, direction: Direction, len: u64) {
-        let counted = match &self.phase {
+        let side = direction.index();
+        let encrypted = match &self.phase {
             Phase::Detecting(_) | Phase::Opaque => return,
             Phase::Tls { .. }
             | Phase::Plain {
                 encrypted: true, ..
-            } => &mut self.encrypted,
-            Phase::Plain { .. } => &mut self.plaintext,
+            } => len,
+            Phase::Plain { .. } => {
+                let sealed = self.sealed[side].min(len);
+                self.sealed[side] -= sealed;
+                sealed
+            }
         };
-        let counted = &mut counted[direction.index()];
-        *counted = counted.saturating_add(len);
+        self.encrypted[side] = self.encrypted[side].saturating_add(encrypted);
+        self.plaintext[side] = self.plaintext[side].saturating_add(len - encrypted);
     }
 
     fn note_want(&mut self, direction: Direction, want: Want) {
@@ -538,26 +553,26 @@ impl Hunt {
     }
 
     /// Looks at both directions, the one that just spoke first. What turns out
-    /// to be nothing known is dropped piece by piece: a protocol may begin, or
+    /// to be nothing known is dropped piece by piece, but not before the other
+    /// direction was looked at, which it may explain: a protocol may begin, or
     /// a capture set in, at the start of any segment.
     fn look(&mut self, cx: &Cx<'_>, first: Direction, last: bool) -> Option<(Direction, Found)> {
-        for direction in [first, first.flip()] {
-            while !self.kept[direction.index()].is_empty() {
-                let look = look(
-                    cx,
-                    direction,
-                    &self.kept[direction.index()],
-                    &self.kept[direction.flip().index()],
-                    last,
-                );
-                match recognise(&look) {
+        loop {
+            let mut unknown = None;
+            for direction in [first, first.flip()] {
+                let kept = &self.kept[direction.index()];
+                if kept.is_empty() {
+                    continue;
+                }
+                let other = &self.kept[direction.flip().index()];
+                match recognise(&look(cx, direction, kept, other, last)) {
                     Verdict::Found(found) => return Some((direction, found)),
-                    Verdict::NeedMore => break,
-                    Verdict::Unknown => self.drop_first(direction),
+                    Verdict::NeedMore => {}
+                    Verdict::Unknown => unknown = unknown.or(Some(direction)),
                 }
             }
+            self.drop_first(unknown?);
         }
-        None
     }
 
     /// Gives up what has waited for too long; says how many bytes.

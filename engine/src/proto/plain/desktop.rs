@@ -62,11 +62,10 @@ impl Reader for Smb {
             match frame {
                 Frame::Message(message) => {
                     // The transform header of SMB 3's encryption (MS-SMB2 §2.2.41).
-                    let encrypted = message.get(4..8) == Some(b"\xfdSMB");
-                    if message.get(5..8) == Some(b"SMB") {
-                        *scene.encrypted = encrypted;
+                    if message.get(4..8) == Some(b"\xfdSMB") {
+                        let len = be24(&message, 1).map_or(0, u64::from) + 4;
+                        scene.sealed(self.sides[from.index()].carried(), len);
                     }
-                    scene.facts.encrypted |= encrypted;
                 }
                 Frame::Want(want) => return Next::Want(want),
                 Frame::Lost => {
@@ -536,6 +535,14 @@ pub(super) mod tests {
                 "smb 2",
                 "smb",
                 vec![c([hex("00 000018"), hex(negotiate)].concat())],
+            ),
+            stream(
+                "smb 3 that turns to encryption",
+                "smb",
+                vec![
+                    c([hex("00 000018"), hex(negotiate)].concat()),
+                    c([&hex("00 000028 fd534d42")[..], &[0x77; 36]].concat()),
+                ],
             ),
             stream(
                 "rdp: taken",

@@ -32,6 +32,8 @@ pub(super) fn probe(look: &Look<'_>) -> Match {
             let (numeric, _) = split_word(arguments);
             let known = [
                 &b"NOTICE"[..],
+                b"670",
+                b"691",
                 b"001",
                 b"020",
                 b"CAP",
@@ -52,6 +54,9 @@ pub(super) fn probe(look: &Look<'_>) -> Match {
                 if starts_with_any_case(arguments, b"LS")
                     || starts_with_any_case(arguments, b"REQ") =>
             {
+                return Match::Yes(Role::Client);
+            }
+            b"PRIVMSG" if split_word(arguments).1.starts_with(b":") => {
                 return Match::Yes(Role::Client);
             }
             b"JOIN" | b"PRIVMSG" if arguments.starts_with(b"#") => return Match::Yes(Role::Client),
@@ -75,7 +80,7 @@ fn could_begin(line: &[u8]) -> bool {
         b"USER ",
         b"CAP ",
         b"JOIN #",
-        b"PRIVMSG #",
+        b"PRIVMSG ",
         b"NOTICE ",
         b"PASS ",
         b"STARTTLS",
@@ -160,6 +165,21 @@ pub(super) mod tests {
 
     pub(in super::super) fn cases() -> Vec<Case> {
         vec![
+            stream(
+                "irc: TLS before anything else",
+                "irc,ssl",
+                vec![
+                    c("STARTTLS\r\n"),
+                    s(":irc.example 670 :STARTTLS successful, go ahead\r\n"),
+                    c(client_hello()),
+                ],
+            )
+            .starttls(StartTls::Taken),
+            stream(
+                "irc: in its midst",
+                "irc",
+                vec![c("PRIVMSG bob :hello\r\n")],
+            ),
             stream(
                 "irc: passwords",
                 "irc",

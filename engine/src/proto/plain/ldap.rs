@@ -4,7 +4,7 @@
 use super::PlaintextFacts;
 use super::reader::{Frame, Frames, Measure, Next, Reader, Role, Scene, Upgrade};
 use super::registry::{Look, Match};
-use super::text::sasl_plain_raw_secret_len;
+use super::text::{be32, sasl_plain_raw_secret_len};
 use crate::proto::Want;
 
 const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
@@ -109,7 +109,15 @@ impl Reader for Ldap {
     fn data(&mut self, scene: &mut Scene<'_, '_>, from: Role, bytes: &[u8]) -> Next {
         let mut rest = bytes;
         loop {
+            let sasl = self.sasl;
+            let measure = |bytes: &[u8]| measure(bytes, sasl);
             match self.sides[from.index()].next(&mut rest, 1024, measure) {
+                Frame::Message(message) if message.first() == Some(&0) => {
+                    if is_sealed(&message) {
+                        let len = be32(&message, 0).map_or(0, u64::from) + 4;
+                        scene.sealed(self.sides[from.index()].carried(), len);
+                    }
+                }
                 Frame::Message(message) => {
                     let starts = match from {
                         Role::Client => self.request(scene, &message),
@@ -211,7 +219,25 @@ impl Ldap {
     }
 }
 
-fn measure(bytes: &[u8]) -> Measure {
+/// Whether what a security layer of SASL wrapped (RFC 4422 §3.7: a length, then
+/// the token) is encrypted, and not only signed.
+fn is_sealed(wrapped: &[u8]) -> bool {
+    match wrapped.get(4..) {
+        // Kerberos (RFC 4121 §4.2.6.2): the flag Sealed.
+        Some([5, 4, flags, ..]) => flags & 2 != 0,
+        // NTLM (MS-NLMP §2.2.2.9): 16 bytes of signature, then LDAP if it is only signed.
+        Some([1, 0, 0, 0, rest @ ..]) => rest.get(12) != Some(&0x30),
+        _ => false,
+    }
+}
+
+fn measure(bytes: &[u8], sasl: bool) -> Measure {
+    if sasl && bytes.first() == Some(&0) {
+        return match be32(bytes, 0) {
+            None => Measure::Short,
+            Some(len) => Measure::Len(u64::from(len) + 4),
+        };
+    }
     let mut message = Ber(bytes);
     match message.header() {
         None if bytes.len() < 6 => Measure::Short,
@@ -303,6 +329,16 @@ pub(super) mod tests {
                 .credentials("ldap_sasl_plain:5")
                 .starttls(StartTls::OfferedNotTaken),
             stream(
+                "ldap: sealed by Kerberos",
+                "ldap",
+                vec![
+                    c(hex("30 1a 02 01 01 60 15 02 01 03 04 00 a3 0e 04 06 475353415049 04 04 00000000")),
+                    bound(),
+                    c(hex("00000010 0504 02 ff 000000000000000000000001")),
+                ],
+            )
+            .starttls(StartTls::OfferedNotTaken),
+            stream(
                 "ldap: taken",
                 "ldap,ssl",
                 vec![
@@ -324,5 +360,19 @@ pub(super) mod tests {
             .credentials("ldap_simple_bind:4")
             .starttls(StartTls::Refused),
         ]
+    }
+
+    #[test]
+    fn sealed_messages_count_as_encrypted() {
+        let case = cases()
+            .into_iter()
+            .find(|case| case.name.contains("sealed"))
+            .expect("listed");
+        let facts = case.run();
+        assert_eq!(
+            (facts.bytes_encrypted, facts.bytes_plaintext),
+            ([20, 0], [28, 14])
+        );
+        assert!(facts.plaintext.expect("recognised").encrypted);
     }
 }

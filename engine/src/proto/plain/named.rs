@@ -2,7 +2,7 @@
 
 use super::reader::Role;
 use super::registry::{Look, Match};
-use super::text::{be16, be32, is_beginning_of, le16, le32, magic, starts_with_any_case};
+use super::text::{be16, be24, be32, is_beginning_of, le16, le32, magic, starts_with_any_case};
 
 /// SSH (RFC 4253 §4.2): encrypted by its own means.
 pub(super) fn probe_ssh(look: &Look<'_>) -> Match {
@@ -163,6 +163,7 @@ pub(super) fn probe_modbus(look: &Look<'_>) -> Match {
     let chained = after.is_empty() || after.get(2..4).is_none_or(|id| id == [0, 0]);
     let fits = match function {
         // Reads and single writes take two words.
+        8 => len == 6,
         1..=6 => {
             len == 6
                 || (function <= 4
@@ -261,13 +262,18 @@ pub(super) fn probe_enip(look: &Look<'_>) -> Match {
                 && look
                     .bytes
                     .first()
-                    .is_none_or(|low| matches!(low, 4 | 0x63 | 0x64 | 0x65)),
+                    .is_none_or(|low| matches!(low, 4 | 0x63..=0x65 | 0x6f | 0x70)),
         );
     };
     let session = le32(look.bytes, 4).unwrap_or(1);
+    if matches!(command, 0x6f | 0x70) && look.bytes.len() < 28 {
+        return Match::NeedMore;
+    }
     let fits = match command {
         0x65 => len == 4,
         0x04 | 0x63 | 0x64 => len == 0 && session == 0,
+        // SendRRData, SendUnitData: interface handle 0, in a session.
+        0x6f | 0x70 => session != 0 && len >= 16 && be32(look.bytes, 24) == Some(0),
         _ => false,
     };
     let role = if session == 0 {
@@ -312,6 +318,32 @@ fn rpc(bytes: &[u8], stream: bool) -> Match {
         }
     }
     Match::Yes(Role::Client)
+}
+
+/// Diameter (RFC 6733 §3): version 1, a length of whole words, a base command.
+pub(super) fn probe_diameter(look: &Look<'_>) -> Match {
+    let bytes = look.bytes;
+    let (Some(len), Some(flags), Some(command)) = (be24(bytes, 1), bytes.get(4), be24(bytes, 5))
+    else {
+        return Match::when_cut(
+            bytes.first().is_none_or(|version| *version == 1)
+                && bytes.get(1).is_none_or(|high| *high == 0),
+        );
+    };
+    let fits = bytes.first() == Some(&1)
+        && (20..=65_536).contains(&len)
+        && len % 4 == 0
+        && flags & 0x0f == 0
+        && matches!(
+            command,
+            257 | 258 | 265 | 268 | 271 | 272 | 274 | 275 | 280 | 282 | 300..=329
+        );
+    let role = if flags & 0x80 != 0 {
+        Role::Client
+    } else {
+        Role::Server
+    };
+    Match::when(fits, role)
 }
 
 /// STOMP: CONNECT or STOMP with headers of its own.
@@ -399,6 +431,25 @@ pub(super) mod tests {
                 "enip",
                 vec![c(hex(
                     "6500 0400 00000000 00000000 0000000000000000 00000000 0100 0000",
+                ))],
+            ),
+            stream(
+                "ethernet/ip in its midst",
+                "enip",
+                vec![c(hex(
+                    "7000 1000 00021101 00000000 0000000000000000 00000000 00000000 0000",
+                ))],
+            ),
+            stream(
+                "diameter",
+                "diameter",
+                vec![c(hex("01000014 80 000118 00000000 00000001 00000002"))],
+            ),
+            stream(
+                "stun over tcp",
+                "stun",
+                vec![c(hex(
+                    "0003 0008 2112a442 000102030405060708090a0b 0019000411000000",
                 ))],
             ),
             stream(

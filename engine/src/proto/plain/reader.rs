@@ -67,6 +67,17 @@ pub(crate) struct Scene<'a, 'b> {
     pub services: &'a mut Services,
     /// Whether the bytes count as encrypted, for protocols that change in their course.
     pub encrypted: &'a mut bool,
+    /// Messages that are encrypted by themselves among readable ones.
+    pub sealed: Sealed,
+}
+
+/// How many bytes of one side count as encrypted although its protocol is readable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    /// Of those given before this call.
+    pub before: u64,
+    /// Of those given by this call and from here on.
+    pub from_here: u64,
 }
 
 impl Scene<'_, '_> {
@@ -80,6 +91,16 @@ impl Scene<'_, '_> {
                 packet: self.cx.packet,
             });
         }
+    }
+
+    /// Notes that a message of `len` bytes is encrypted, of which `carried` were
+    /// given by earlier calls.
+    pub(crate) fn sealed(&mut self, carried: usize, len: u64) {
+        let carried = carried as u64;
+        self.facts.encrypted = true;
+        self.sealed.before = self.sealed.before.saturating_add(carried);
+        let from_here = len.saturating_sub(carried);
+        self.sealed.from_here = self.sealed.from_here.saturating_add(from_here);
     }
 
     /// Notes that a message of this protocol was malformed.
@@ -345,6 +366,7 @@ pub(crate) enum Frame<'a> {
 pub(crate) struct Frames {
     partial: Zeroizing<Vec<u8>>,
     skip: u64,
+    carried: usize,
     lost: bool,
 }
 
@@ -361,6 +383,7 @@ impl Frames {
             *rest = &[];
             return Frame::Want(Want::Nothing);
         }
+        self.carried = self.partial.len();
         if self.skip > 0 {
             let passed = usize::try_from(self.skip).map_or(rest.len(), |skip| skip.min(rest.len()));
             *rest = rest.get(passed..).unwrap_or_default();
@@ -424,6 +447,11 @@ impl Frames {
                 }
             }
         }
+    }
+
+    /// How much of the message just found came with earlier calls.
+    pub(crate) fn carried(&self) -> usize {
+        self.carried
     }
 
     /// Bytes are missing where a message was to be read: framing is lost.

@@ -174,6 +174,8 @@ pub(crate) static STREAM: &[Protocol] = &[
         tunnels::probe_socks4,
         tunnels::open_socks,
     ),
+    row("diameter", Plain, named::probe_diameter, named),
+    row("stun", Infrastructure, udp::probe_stun_stream, named),
     row("dns", Infrastructure, dns::probe_stream, dns::open_stream),
 ];
 
@@ -223,6 +225,10 @@ pub(crate) static DATAGRAM: &[Protocol] = &[
     row("bfd", Infrastructure, udp::probe_bfd, named),
     row("netflow", Infrastructure, udp::probe_netflow, named),
     row("nbdgm", Infrastructure, udp::probe_nbdgm, named),
+    row("hsrp", Infrastructure, udp::probe_hsrp, named),
+    row("ldp", Infrastructure, udp::probe_ldp, named),
+    row("knx", Plain, udp::probe_knx, named),
+    row("dropbox", Infrastructure, udp::probe_dropbox, named),
     row(
         "ws-discovery",
         Infrastructure,

@@ -105,7 +105,7 @@ pub(crate) fn with_session(
 
 /// As the reassembler does: what is not wanted is only counted. `skip` is none
 /// once nothing more is wanted.
-fn deliver(
+pub(crate) fn deliver(
     session: &mut Session,
     cx: &mut Cx<'_>,
     direction: Direction,
@@ -174,6 +174,15 @@ pub(crate) fn datagrams(
 }
 
 impl Case {
+    /// With one datagram from this port of the originator's.
+    pub(crate) fn from(self, port: u16, datagram: Vec<u8>) -> Self {
+        Self {
+            ports: (port, self.ports.1),
+            turns: vec![(Orig, datagram)],
+            ..self
+        }
+    }
+
     /// With these credentials.
     pub(crate) fn credentials(self, credentials: &'static str) -> Self {
         Self {

@@ -311,6 +311,15 @@ pub(super) mod tests {
                 ],
             ),
             stream(
+                "socks 4 without a user, http inside",
+                "socks,http",
+                vec![
+                    c(hex("04 01 0050 5db8d877 00")),
+                    s(hex("00 5a 0050 5db8d877")),
+                    c("GET / HTTP/1.1\r\n\r\n"),
+                ],
+            ),
+            stream(
                 "proxy protocol",
                 "proxy,ssl",
                 vec![c([

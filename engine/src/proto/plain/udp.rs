@@ -16,8 +16,11 @@ pub(super) fn probe_dhcp(look: &Look<'_>) -> Match {
         _ => return Match::No,
     };
     let cookie = be32(look.bytes, 236) == Some(0x6382_5363);
+    // BOOTP before DHCP has no cookie, and a cut datagram has lost it: on its ports, over Ethernet.
+    let on_ports = matches!(look.ports, (67, 67 | 68) | (68, 67));
+    let ethernet = matches!(look.bytes, [_, 1, 6, 0..=16, ..]);
     let hardware = look.bytes.get(2).is_some_and(|len| *len <= 16);
-    Match::when(cookie && hardware, role)
+    Match::when(cookie && hardware || on_ports && ethernet, role)
 }
 
 /// DHCPv6 (RFC 8415 §8): options that end where the datagram ends.
@@ -239,6 +242,23 @@ pub(super) fn probe_ssdp(look: &Look<'_>) -> Match {
     Match::when(bytes.starts_with(b"HTTP/1.1 200 OK\r\n"), Role::Server)
 }
 
+/// STUN over streams: there messages are not the whole of what is sent at once.
+pub(super) fn probe_stun_stream(look: &Look<'_>) -> Match {
+    let Some(len) = be16(look.bytes, 2) else {
+        return Match::when_cut(look.bytes.first().is_none_or(|high| *high < 2));
+    };
+    if len % 4 != 0 || len > 2048 || look.bytes.first().is_none_or(|high| *high >= 2) {
+        return Match::No;
+    }
+    let role = if look.bytes.first() == Some(&1) {
+        Role::Server
+    } else {
+        Role::Client
+    };
+    let cookie = look.bytes.get(4..).unwrap_or_default();
+    Match::magic(super::text::magic(cookie, &[0x21, 0x12, 0xa4, 0x42]), role)
+}
+
 /// STUN and TURN (RFC 8489 §5): the magic cookie and a length that fits.
 pub(super) fn probe_stun(look: &Look<'_>) -> Match {
     let (Some(kind), Some(len)) = (be16(look.bytes, 0), be16(look.bytes, 2)) else {
@@ -427,7 +447,7 @@ pub(super) fn probe_vxlan(look: &Look<'_>) -> Match {
 /// GENEVE (RFC 8926 §3.4) on its port: version 0, a known payload.
 pub(super) fn probe_geneve(look: &Look<'_>) -> Match {
     let fits = look.bytes.first().is_some_and(|first| first >> 6 == 0)
-        && matches!(be16(look.bytes, 2), Some(0x6558 | 0x0800 | 0x86dd));
+        && matches!(be16(look.bytes, 2), Some(0x0600..));
     Match::when(look.on_port(6081) && fits, Role::Client)
 }
 
@@ -506,6 +526,32 @@ pub(super) fn probe_netflow(look: &Look<'_>) -> Match {
         _ => false,
     };
     Match::when(on_port && fits, Role::Client)
+}
+
+/// HSRP (RFC 2281 §5) on its port: version 0 in 20 bytes, or the TLVs of version 2.
+pub(super) fn probe_hsrp(look: &Look<'_>) -> Match {
+    let fits = matches!(look.bytes, [0, 0..=3, ..]) && look.bytes.len() >= 16
+        || matches!(look.bytes, [1, 40, 2, ..]);
+    Match::when(look.on_port(1985) && fits, Role::Client)
+}
+
+/// LDP hellos (RFC 5036 §3.1) on their port.
+pub(super) fn probe_ldp(look: &Look<'_>) -> Match {
+    let fits = be16(look.bytes, 0) == Some(1) && look.bytes.len() >= 10;
+    Match::when(look.on_port(646) && fits, Role::Client)
+}
+
+/// KNXnet/IP (ISO 22510): a header of six bytes with the datagram's length.
+pub(super) fn probe_knx(look: &Look<'_>) -> Match {
+    let fits = matches!(look.bytes, [6, 0x10, 2..=9, ..])
+        && be16(look.bytes, 4).map(usize::from) == Some(look.bytes.len());
+    Match::when(fits, Role::Client)
+}
+
+/// Dropbox's announcement of itself on the local network.
+pub(super) fn probe_dropbox(look: &Look<'_>) -> Match {
+    let fits = look.bytes.starts_with(b"{\"host_int\": ");
+    Match::when(fits && look.on_port(17500), Role::Client)
 }
 
 /// BFD control packets (RFC 5880 §4.1) on their ports.
@@ -641,6 +687,27 @@ pub(super) mod tests {
                     "d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe",
                 )],
             ),
+            datagrams(
+                "geneve with ARP",
+                "geneve",
+                6081,
+                vec![c(hex("00 00 0806 00000100 00010800"))],
+            ),
+            datagrams("bootp, cut", "dhcp", 67, vec![]).from(68, hex("01 01 06 00 00003d1d 0000")),
+            datagrams(
+                "hsrp",
+                "hsrp",
+                1985,
+                vec![c(hex("00 00 10 03 0a 64 00 00 636973636f000000 0ac86501"))],
+            ),
+            datagrams("ldp", "ldp", 646, vec![c(hex("0001 001e 0a000001 0000"))]),
+            datagrams(
+                "knxnet/ip",
+                "knx",
+                3671,
+                vec![c(hex("0610 0201 000e 08 01 c0a801021234"))],
+            ),
+            datagrams("dropbox", "dropbox", 17_500, vec![c("{\"host_int\": 1}")]),
             datagrams(
                 "rip",
                 "rip",

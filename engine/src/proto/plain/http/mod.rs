@@ -104,7 +104,15 @@ fn is_request_line(line: &[u8]) -> bool {
     let Some((rest, version)) = line.split_at_checked(line.len().saturating_sub(9)) else {
         return false;
     };
+    // HTTP/0.9 has no version and one method (RFC 1945 §4.1).
     matches!(version, b" HTTP/1.0" | b" HTTP/1.1") && rest.contains(&b' ')
+        || is_simple_request(line)
+}
+
+/// `GET /path`, as HTTP/0.9 has it.
+fn is_simple_request(line: &[u8]) -> bool {
+    line.strip_prefix(b"GET /")
+        .is_some_and(|path| path.iter().all(u8::is_ascii_graphic))
 }
 
 #[derive(Debug, Default)]
@@ -259,6 +267,12 @@ impl Http {
                 return Step::Again;
             }
             side.began = Some((scene.cx.ts, scene.cx.packet));
+            let line = (from == Role::Client).then(|| first_line(rest)).flatten();
+            if let Some(line) = line.filter(|line| is_simple_request(line)) {
+                self.simple_request(scene, line);
+                *rest = &[];
+                return Step::Again;
+            }
             if let Some(end) = head_end(rest, 0) {
                 let (head, after) = rest.split_at(end);
                 *rest = after;
@@ -273,6 +287,15 @@ impl Http {
         let before = side.partial.len();
         let room = MAX_HEAD.saturating_sub(before);
         append_wiping(&mut side.partial, rest.get(..room).unwrap_or(rest));
+        let line = (from == Role::Client && side.searched <= LONG_REQUEST_LINE)
+            .then(|| first_line(&side.partial))
+            .flatten();
+        if line.is_some_and(is_simple_request) {
+            let whole = std::mem::take(&mut side.partial);
+            self.simple_request(scene, first_line(&whole).unwrap_or_default());
+            *rest = &[];
+            return Step::Again;
+        }
         let from_byte = side.searched.saturating_sub(3);
         match head_end(&side.partial, from_byte) {
             Some(end) => {
@@ -359,6 +382,27 @@ impl Http {
             Length::Unstated => {}
         }
         Step::Again
+    }
+
+    /// Its answer is a body until the end, and says nothing of itself.
+    fn simple_request(&mut self, scene: &mut Scene<'_, '_>, line: &[u8]) {
+        let began = self.side(Role::Client).began.take();
+        let (ts, packet) = began.unwrap_or((scene.cx.ts, scene.cx.packet));
+        let path = line.strip_prefix(b"GET ").unwrap_or_default();
+        scene.facts.http_exchanges = scene.facts.http_exchanges.saturating_add(1);
+        if scene.facts.http.len() < MAX_HTTP_EXCHANGES {
+            scene.facts.http.push(HttpExchange {
+                ts,
+                packet,
+                method: "GET".to_owned(),
+                path: head::target(path, false).path,
+                ..HttpExchange::default()
+            });
+        }
+        secrets::of_target(scene, path);
+        for side in &mut self.sides {
+            side.state = State::Ended;
+        }
     }
 
     fn response(&mut self, scene: &mut Scene<'_, '_>, head: &Head<'_>) -> Step {

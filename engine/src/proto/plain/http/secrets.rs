@@ -75,6 +75,11 @@ pub(super) fn of_request(scene: &mut Scene<'_, '_>, head: &Head<'_>, target: &[u
             scene.credential("http_api_key", value.len());
         }
     }
+    of_target(scene, target);
+}
+
+/// Notes secrets in a target's query.
+pub(super) fn of_target(scene: &mut Scene<'_, '_>, target: &[u8]) {
     if let Some((_, query)) = split_at_byte(target, b'?') {
         fields(scene, query, "http_query_secret");
     }

@@ -16,6 +16,12 @@ pub(in super::super) fn cases() -> Vec<Case> {
             ],
         ),
         stream(
+            "HTTP/0.9",
+            "http",
+            vec![c("GET /x?password=abc\r\n\r\n"), s("<html>GET / HTTP/1.1\r\n\r\n")],
+        )
+        .credentials("http_query_secret:3"),
+        stream(
             "basic and bearer",
             "http",
             vec![
