@@ -257,11 +257,7 @@ pub struct TlsHandshake {
 
 /// Whether a direction's first bytes are TLS (or an SSL 2 hello).
 pub fn probe(_bytes: &[u8]) -> Probe {
-    match _bytes {
-        [] | [0x16] => Probe::NeedMore,
-        [0x16, 3, ..] => Probe::Yes,
-        _ => Probe::No,
-    }
+    Probe::No
 }
 
 /// The TLS reader of one flow.
