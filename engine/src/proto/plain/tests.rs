@@ -55,6 +55,33 @@ fn no_protocol_claims_anothers_conversation() {
 }
 
 #[test]
+fn nobody_claims_tls_or_what_compression_and_ciphers_make() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut noise = || {
+        (0..64)
+            .flat_map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.to_be_bytes()
+            })
+            .collect::<Vec<u8>>()
+    };
+    let mut samples: Vec<Vec<u8>> = (0..2_000).map(|_| noise()).collect();
+    samples.push(super::testing::client_hello());
+    for sample in samples {
+        for datagrams in [false, true] {
+            let case = Case {
+                datagrams,
+                ..stream("noise", "", vec![c(&sample)])
+            };
+            let claimed = case.claimed_by();
+            assert!(claimed.is_empty(), "{claimed:?} claims {:02x?}", case.turns);
+        }
+    }
+}
+
+#[test]
 fn what_nobody_knows_stays_unknown() {
     let facts = stream("unknown", "", vec![c(b"\x93\x01\xfe\x80 unknown \x88")]).run();
     assert_eq!(facts.service, None);
