@@ -7,6 +7,7 @@ pub mod time;
 pub mod error;
 pub mod evidence;
 pub mod anomaly;
+pub mod severity;
 pub mod policy;
 pub mod capture;
 pub mod decode;

@@ -1,72 +1,437 @@
 //! What a run is judged by: read once from YAML, checked, then passed by
 //! reference to whoever needs it.
+//!
+//! Keys that are left out take the defaults of the built-in policy
+//! (`rules/policy.yaml`). Unknown keys and bad values are refused with file,
+//! line and key: a misspelt control must not pass for a missing one.
 
-/// Budgets and time-outs: `limits` in the policy. Times are packet time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Open flows over all shards.
-    pub max_flows: usize,
-    /// Seconds after which an idle established TCP flow ends.
-    pub tcp_idle_seconds: i64,
-    /// Seconds after which a TCP flow ends that never got beyond its first SYN.
-    pub tcp_attempt_seconds: i64,
-    /// Seconds that a closed TCP flow is kept to recognise stragglers.
-    pub tcp_close_seconds: i64,
-    /// Seconds after which an idle UDP (or other datagram) flow ends.
-    pub udp_idle_seconds: i64,
-    /// Seconds after which an idle ICMP flow ends.
-    pub icmp_idle_seconds: i64,
-    /// Bytes of early segments kept for one direction of a flow.
-    pub reassembly_flow_bytes: usize,
-    /// Bytes of early segments kept over all flows.
-    pub reassembly_total_bytes: usize,
-    /// Bytes that parsers hold over all flows.
-    pub parser_total_bytes: usize,
-    /// Bytes of IP fragments kept.
-    pub fragment_bytes: usize,
-    /// Seconds after which an unfinished datagram is given up.
-    pub fragment_seconds: i64,
-    /// Longest TLS handshake message, bytes.
-    pub tls_handshake_bytes: usize,
-    /// Certificates in one chain.
-    pub chain_certificates: usize,
-    /// Different certificates kept for the `certificates` table.
-    pub max_certificates: usize,
-    /// Different findings kept.
-    pub max_findings: usize,
-    /// Tunnels inside tunnels.
-    pub tunnel_depth: u8,
-    /// Bytes that a compressed capture may inflate to, as a multiple of its size.
-    pub decompression_ratio: u64,
+mod limits;
+mod shape;
+mod values;
+
+pub use limits::Limits;
+pub use shape::*;
+pub use values::{Cidr, Pin, SuitePattern, TlsVersion};
+
+use crate::error::{Error, Result};
+use sha2::{Digest, Sha256};
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::OnceLock;
+
+/// The built-in policy, with its comments.
+pub const BUILT_IN: &str = include_str!("../../../rules/policy.yaml");
+
+/// The full example of the controls' documents, ready to be edited.
+pub const EXAMPLE: &str = include_str!("../../../rules/policies/example.yaml");
+
+/// Largest policy that is read, bytes.
+const MAX_BYTES: usize = 1 << 20;
+
+/// A checked policy. Derefs to its [`Shape`].
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    shape: Shape,
+    /// What the denied and allowed patterns make of each suite code; filled
+    /// by the controls on first use.
+    pub(crate) suite_classes: OnceLock<Box<[u8]>>,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Deref for Policy {
+    type Target = Shape;
+
+    fn deref(&self) -> &Shape {
+        &self.shape
+    }
+}
+
+impl From<Shape> for Policy {
+    fn from(shape: Shape) -> Self {
         Self {
-            max_flows: 262_144,
-            tcp_idle_seconds: 3_600,
-            tcp_attempt_seconds: 60,
-            tcp_close_seconds: 10,
-            udp_idle_seconds: 180,
-            icmp_idle_seconds: 60,
-            reassembly_flow_bytes: 1 << 20,
-            reassembly_total_bytes: 32 << 20,
-            parser_total_bytes: 64 << 20,
-            fragment_bytes: 8 << 20,
-            fragment_seconds: 30,
-            tls_handshake_bytes: 128 << 10,
-            chain_certificates: 32,
-            max_certificates: 65_536,
-            max_findings: 65_536,
-            tunnel_depth: 8,
-            decompression_ratio: 1_000,
+            shape,
+            suite_classes: OnceLock::new(),
         }
     }
 }
 
-/// Everything that a run is judged by.
-#[derive(Clone, Debug, Default)]
-pub struct Policy {
-    /// Budgets and time-outs.
-    pub limits: Limits,
+impl Policy {
+    /// The built-in policy: every default.
+    pub fn built_in() -> Self {
+        Self::default()
+    }
+
+    /// Reads a policy; `file` names it in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Policy`] with line, column and key.
+    pub fn from_yaml(text: &str, file: &str) -> Result<Self> {
+        let refuse = |line, column, message| Error::Policy {
+            file: file.to_owned(),
+            line,
+            column,
+            message,
+        };
+        if text.len() > MAX_BYTES {
+            return Err(refuse(0, 0, format!("is longer than {MAX_BYTES} bytes")));
+        }
+        // An empty file means: every default.
+        let only_comments = text
+            .lines()
+            .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
+        let shape: Shape = if only_comments {
+            Shape::default()
+        } else {
+            serde_saphyr::from_str(text).map_err(|error| {
+                let at = error.location();
+                let line = at.as_ref().map_or(0, |at| at.line());
+                let column = at.as_ref().map_or(0, |at| at.column());
+                refuse(line, column, explain(&error, text, line))
+            })?
+        };
+        let problems = problems(&shape);
+        if let Some((key, _)) = problems.first() {
+            let line = line_of(text, key);
+            let message: Vec<String> = problems
+                .iter()
+                .map(|(key, message)| format!("{key}: {message}"))
+                .collect();
+            return Err(refuse(line, u64::from(line > 0), message.join("; ")));
+        }
+        Ok(shape.into())
+    }
+
+    /// The effective policy, every key written out.
+    pub fn to_yaml(&self) -> String {
+        serde_saphyr::to_string(&self.shape).unwrap_or_default()
+    }
+
+    /// SHA-256 over [`Policy::to_yaml`]: equal for policies that mean the same.
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(self.to_yaml().as_bytes()).into()
+    }
+
+    /// Whether an address lies in one of the local networks.
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        let networks = &self.monitoring.network.destinations.local_networks;
+        networks.iter().any(|network| network.contains(address))
+    }
+}
+
+/// The parser's message, with the likely meaning of a misspelt key.
+fn explain(error: &serde_saphyr::Error, text: &str, line: u64) -> String {
+    let rendered = error.to_string();
+    let first = rendered.lines().next().unwrap_or_default();
+    // The place is told by `Error::Policy` already.
+    let first = match first.split_once(": ") {
+        Some(("error", rest)) => rest.split_once(": ").map_or(rest, |(_, message)| message),
+        _ => first,
+    };
+    let path = key_path(text, line);
+    let mut message = first.trim().to_owned();
+    if let Some((unknown, expected)) = message
+        .strip_prefix("unknown field ")
+        .and_then(|rest| rest.split_once(", expected "))
+    {
+        let unknown = unknown.trim_matches('`');
+        let known = expected.trim_start_matches("one of ").split(", ");
+        let nearest = known
+            .map(|known| known.trim_matches('`'))
+            .map(|known| (distance(unknown, known), known))
+            .min()
+            .filter(|(distance, _)| *distance <= 3);
+        if let Some((_, known)) = nearest {
+            message = format!("{message}; did you mean `{known}`?");
+        }
+    }
+    if !path.is_empty() {
+        message = format!("{path}: {message}");
+    }
+    message
+}
+
+/// The keys that lead to a line, by indentation: `network.tls.min_version`.
+fn key_path(text: &str, line: u64) -> String {
+    let Ok(line) = usize::try_from(line) else {
+        return String::new();
+    };
+    let mut keys: Vec<&str> = Vec::new();
+    let mut indent = usize::MAX;
+    for text in text
+        .lines()
+        .take(line)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+    {
+        let trimmed = text.trim_start().trim_start_matches("- ");
+        let here = text.len() - trimmed.len();
+        let Some((key, _)) = trimmed.split_once(':') else {
+            continue;
+        };
+        let plain = !key.is_empty() && !key.contains([' ', '#', '"', '\'', '{', '[']);
+        if plain && here < indent {
+            indent = here;
+            keys.push(key);
+        }
+    }
+    keys.reverse();
+    keys.join(".")
+}
+
+/// The line on which the last part of a dotted key stands; 0 when it does not.
+fn line_of(text: &str, key: &str) -> u64 {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    let found = text.lines().position(|line| {
+        let line = line.trim_start().trim_start_matches("- ");
+        line.strip_prefix(last)
+            .is_some_and(|rest| rest.trim_start().starts_with(':'))
+    });
+    found.map_or(0, |index| index as u64 + 1)
+}
+
+/// Edits that turn one word into another (Levenshtein 1966), for short words.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().take(64).enumerate() {
+        let mut diagonal = i;
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+        for (j, &cb) in b.iter().enumerate() {
+            let change = diagonal + usize::from(ca != cb);
+            let (left, above) = (row.get(j).copied(), row.get(j + 1).copied());
+            let best = change
+                .min(left.unwrap_or(0) + 1)
+                .min(above.unwrap_or(0) + 1);
+            diagonal = above.unwrap_or(0);
+            if let Some(cell) = row.get_mut(j + 1) {
+                *cell = best;
+            }
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+/// What types cannot say: ranges, and values that contradict each other.
+fn problems(shape: &Shape) -> Vec<(&'static str, String)> {
+    let mut problems = Vec::new();
+    let mut check = |good: bool, key: &'static str, message: &str| {
+        if !good {
+            problems.push((key, message.to_owned()));
+        }
+    };
+    let tls = &shape.network.tls;
+    check(
+        tls.preferred_version >= tls.min_version,
+        "network.tls.preferred_version",
+        "is below min_version",
+    );
+    let above_zero = |value: f64| value.is_finite() && value > 0.0;
+    let input = &shape.api.input_validation;
+    check(
+        above_zero(input.max_request_size_mb),
+        "api.input_validation.max_request_size_mb",
+        "must be above 0",
+    );
+    check(
+        above_zero(input.max_header_size_kb),
+        "api.input_validation.max_header_size_kb",
+        "must be above 0",
+    );
+    let monitoring = &shape.monitoring.network;
+    let volume = &monitoring.volume.alert_thresholds;
+    for (key, value) in [
+        (
+            "monitoring.network.volume.alert_thresholds.single_request_mb",
+            volume.single_request_mb,
+        ),
+        (
+            "monitoring.network.volume.alert_thresholds.hourly_total_mb",
+            volume.hourly_total_mb,
+        ),
+        (
+            "monitoring.network.volume.alert_thresholds.daily_total_mb",
+            volume.daily_total_mb,
+        ),
+    ] {
+        check(above_zero(value), key, "must be above 0");
+    }
+    for pattern in &monitoring.patterns.exfiltration {
+        check(
+            pattern.threshold_kb.is_none_or(above_zero),
+            "monitoring.network.patterns.exfiltration.threshold_kb",
+            "must be above 0",
+        );
+        check(
+            pattern
+                .entropy_threshold
+                .is_none_or(|value| (0.0..=1.0).contains(&value)),
+            "monitoring.network.patterns.exfiltration.entropy_threshold",
+            "is a ratio: 0 to 1 (bits per byte / 8)",
+        );
+    }
+    for pattern in &monitoring.patterns.command_and_control {
+        check(
+            pattern.interval_variance_threshold.is_none_or(above_zero),
+            "monitoring.network.patterns.command_and_control.interval_variance_threshold",
+            "must be above 0",
+        );
+    }
+    for destination in &monitoring.alerts.destinations {
+        check(
+            destination.kind != AlertKind::Webhook || destination.url.is_some(),
+            "monitoring.network.alerts.destinations.url",
+            "a webhook needs a url",
+        );
+    }
+    let limits = &shape.limits;
+    for (key, value) in [
+        ("limits.tcp_idle_seconds", limits.tcp_idle_seconds),
+        ("limits.tcp_attempt_seconds", limits.tcp_attempt_seconds),
+        ("limits.tcp_close_seconds", limits.tcp_close_seconds),
+        ("limits.udp_idle_seconds", limits.udp_idle_seconds),
+        ("limits.icmp_idle_seconds", limits.icmp_idle_seconds),
+        ("limits.fragment_seconds", limits.fragment_seconds),
+    ] {
+        check(
+            (1..=31_536_000).contains(&value),
+            key,
+            "is seconds: 1 to 31536000 (a year)",
+        );
+    }
+    for (key, value, least) in [
+        ("limits.max_flows", limits.max_flows, 1_024),
+        (
+            "limits.reassembly_flow_bytes",
+            limits.reassembly_flow_bytes,
+            4_096,
+        ),
+        (
+            "limits.reassembly_total_bytes",
+            limits.reassembly_total_bytes,
+            1 << 20,
+        ),
+        (
+            "limits.parser_total_bytes",
+            limits.parser_total_bytes,
+            1 << 20,
+        ),
+        ("limits.fragment_bytes", limits.fragment_bytes, 65_536),
+        (
+            "limits.tls_handshake_bytes",
+            limits.tls_handshake_bytes,
+            16_384,
+        ),
+        ("limits.chain_certificates", limits.chain_certificates, 1),
+        ("limits.max_certificates", limits.max_certificates, 1),
+        ("limits.max_findings", limits.max_findings, 1),
+    ] {
+        check(value >= least, key, &format!("must be at least {least}"));
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_policy_says_what_the_defaults_are() {
+        let read = Policy::from_yaml(BUILT_IN, "rules/policy.yaml").unwrap();
+        assert_eq!(*read, *Policy::built_in());
+    }
+
+    #[test]
+    fn the_example_is_valid() {
+        let example = Policy::from_yaml(EXAMPLE, "rules/policies/example.yaml").unwrap();
+        let allowlist = example.monitoring.network.destinations.allowlist.as_deref();
+        assert!(allowlist.is_some_and(|list| list.iter().any(|host| host == "*.npmjs.org")));
+    }
+
+    #[test]
+    fn what_is_written_reads_back_the_same() {
+        for policy in [Policy::built_in(), Policy::from_yaml(EXAMPLE, "x").unwrap()] {
+            let again = Policy::from_yaml(&policy.to_yaml(), "again").unwrap();
+            assert_eq!((*again).clone(), (*policy).clone());
+            assert_eq!(again.digest(), policy.digest());
+        }
+    }
+
+    #[test]
+    fn an_empty_policy_is_the_built_in_one() {
+        for text in ["", "# nothing\n\n", "network:\n  tls:\n    enabled: true\n"] {
+            assert_eq!(*Policy::from_yaml(text, "x").unwrap(), *Policy::built_in());
+        }
+    }
+
+    #[track_caller]
+    fn refused(text: &str, line: u64, words: &[&str]) {
+        let error = Policy::from_yaml(text, "p.yaml").unwrap_err();
+        let Error::Policy { line: at, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(*at, line, "{error}");
+        let shown = error.to_string();
+        for word in words {
+            assert!(shown.contains(word), "{shown} lacks {word}");
+        }
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        refused(
+            "network:\n  tls:\n    min_verson: TLS1.2\n",
+            3,
+            &["p.yaml:3:", "min_verson", "did you mean `min_version`?"],
+        );
+        refused(
+            "network:\n  tls:\n    min_version: TLS9\n",
+            3,
+            &["TLS9", "TLS1.2", "network.tls"],
+        );
+        refused(
+            "network:\n  tls:\n    enabled: maybe\n",
+            3,
+            &["network.tls.enabled"],
+        );
+        refused(
+            "limits:\n  max_flows: 7\n",
+            2,
+            &["limits.max_flows", "at least 1024"],
+        );
+        refused("limits:\n  max_flows: -1\n", 2, &["max_flows"]);
+        refused(
+            "network:\n  tls:\n    preferred_version: TLS1.1\n",
+            3,
+            &["preferred_version", "below min_version"],
+        );
+        refused(
+            "network:\n  certificates:\n    pinning:\n      pins:\n        - host: a\n          \
+             pins: [\"sha256/AAAA\"]\n",
+            6,
+            &["sha256/AAAA", "32 bytes"],
+        );
+        refused("verdicts:\n  fail_at: terrible\n", 2, &["fail_at"]);
+        refused("network: [\n", 2, &["p.yaml"]);
+    }
+
+    #[test]
+    fn a_yaml_bomb_is_refused() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..20 {
+            let reference = format!("*a{}, ", level - 1).repeat(10);
+            bomb.push_str(&format!("a{level}: &a{level} [{reference}]\n"));
+        }
+        assert!(Policy::from_yaml(&bomb, "bomb").is_err());
+    }
+
+    #[test]
+    fn private_addresses_are_local() {
+        let policy = Policy::built_in();
+        assert!(policy.is_local("192.168.1.1".parse().unwrap()));
+        assert!(policy.is_local("fe80::1".parse().unwrap()));
+        assert!(!policy.is_local("93.184.216.34".parse().unwrap()));
+    }
 }

@@ -1,0 +1,83 @@
+//! Budgets and time-outs: `limits` in the policy. Each default has its source.
+
+use serde::{Deserialize, Serialize};
+
+/// Budgets and time-outs. Times are packet time.
+///
+/// Reaching one never ends a run: the oldest state is given up, an anomaly is
+/// recorded, and what depended on it is `not_observed`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Open flows over all shards.
+    pub max_flows: usize,
+    /// Seconds after which an idle established TCP flow ends.
+    pub tcp_idle_seconds: i64,
+    /// Seconds after which a TCP flow ends that never got beyond its first SYN.
+    pub tcp_attempt_seconds: i64,
+    /// Seconds that a closed TCP flow is kept to recognise stragglers.
+    pub tcp_close_seconds: i64,
+    /// Seconds after which an idle UDP (or other datagram) flow ends.
+    pub udp_idle_seconds: i64,
+    /// Seconds after which an idle ICMP flow ends.
+    pub icmp_idle_seconds: i64,
+    /// Bytes of early segments kept for one direction of a flow.
+    pub reassembly_flow_bytes: usize,
+    /// Bytes of early segments kept over all flows.
+    pub reassembly_total_bytes: usize,
+    /// Bytes that parsers hold over all flows.
+    pub parser_total_bytes: usize,
+    /// Bytes of IP fragments kept.
+    pub fragment_bytes: usize,
+    /// Seconds after which an unfinished datagram is given up.
+    pub fragment_seconds: i64,
+    /// Longest TLS handshake message, bytes.
+    pub tls_handshake_bytes: usize,
+    /// Certificates in one chain.
+    pub chain_certificates: usize,
+    /// Different certificates kept for the `certificates` table.
+    pub max_certificates: usize,
+    /// Different findings kept.
+    pub max_findings: usize,
+    /// Tunnels inside tunnels.
+    pub tunnel_depth: u8,
+    /// Bytes that a compressed capture may inflate to, as a multiple of its size.
+    pub decompression_ratio: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // 4,096 per shard; about 0.5 KiB each.
+            max_flows: 262_144,
+            // Linux probes an idle connection after two hours (tcp_keepalive_time);
+            // half of that tells a dead flow from a quiet one in most captures.
+            tcp_idle_seconds: 3_600,
+            // Linux gives a connection attempt up after about two minutes, but
+            // says so by silence after its last SYN at 63 seconds.
+            tcp_attempt_seconds: 60,
+            // Enough for retransmissions of the last segments (RFC 6298).
+            tcp_close_seconds: 10,
+            // Linux conntrack's time-out for UDP streams is 120 s, browsers keep
+            // QUIC alive for 30 s; DNS servers may answer late.
+            udp_idle_seconds: 180,
+            // As in Zeek.
+            icmp_idle_seconds: 60,
+            // The largest receive window without scaling is 64 KiB; 16 of them.
+            reassembly_flow_bytes: 1 << 20,
+            reassembly_total_bytes: 32 << 20,
+            parser_total_bytes: 64 << 20,
+            fragment_bytes: 8 << 20,
+            // RFC 791 §3.2 and Linux (ipfrag_time).
+            fragment_seconds: 30,
+            // OpenSSL accepts certificate lists up to 100 KiB (max_cert_list).
+            tls_handshake_bytes: 128 << 10,
+            chain_certificates: 32,
+            max_certificates: 65_536,
+            max_findings: 65_536,
+            tunnel_depth: 8,
+            // DEFLATE cannot exceed 1,032 to one.
+            decompression_ratio: 1_000,
+        }
+    }
+}
