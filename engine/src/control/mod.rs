@@ -1,60 +1,18 @@
 //! Facts and policy in, outcomes out. A check is one file and one line in its
 //! control's registry; it sees no bytes and keeps no state.
 
+pub mod docs;
+pub mod ns01;
+pub mod suites;
+
 use crate::flow::FlowRecord;
 use crate::policy::Policy;
+use crate::proto::SessionFacts;
 use crate::proto::plain::PlaintextFacts;
 use crate::proto::tls::TlsHandshake;
+use std::borrow::Cow;
 
-/// How bad a violation is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
-    /// Worth knowing.
-    #[default]
-    Info,
-    /// A warning.
-    Low,
-    /// Fails a control by default.
-    Medium,
-    /// Serious.
-    High,
-    /// Act now.
-    Critical,
-}
-
-impl Severity {
-    /// From worst to least.
-    pub const ALL: [Self; 5] = [
-        Self::Critical,
-        Self::High,
-        Self::Medium,
-        Self::Low,
-        Self::Info,
-    ];
-
-    /// The name that results, policy and reports use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-
-    /// OCSF's severity_id: 1 to 5.
-    pub const fn id(self) -> i8 {
-        self as i8 + 1
-    }
-
-    /// From its name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|severity| severity.name() == name)
-    }
-}
+pub use crate::severity::Severity;
 
 /// What became of one check on one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,4 +119,166 @@ pub struct Control {
     pub stride: &'static [&'static str],
     /// AATT ids.
     pub aatt: &'static [&'static str],
+}
+
+/// The controls that this version judges.
+pub const CONTROLS: &[Control] = &[Control {
+    id: "NS-01",
+    title: "TLS enforcement",
+    requirement: "MUST",
+    levels: &["L2", "L3"],
+    stride: &["Information Disclosure", "Tampering"],
+    aatt: &["AATT-E1"],
+}];
+
+/// The control that a check belongs to.
+pub fn control_of(check_id: &str) -> Option<&'static Control> {
+    let id = check_id
+        .split_once('.')
+        .map_or(check_id, |(control, _)| control);
+    CONTROLS.iter().find(|control| control.id == id)
+}
+
+/// Every check, sorted by id.
+pub const REGISTRY: &[&dyn Audit] = ns01::CHECKS;
+
+/// What a check is, by its id.
+pub fn meta_of(check_id: &str) -> Option<&'static Meta> {
+    REGISTRY
+        .iter()
+        .map(|check| check.meta())
+        .find(|meta| meta.id == check_id)
+}
+
+/// Every outcome of one flow.
+#[derive(Debug, Default)]
+pub struct AuditResult {
+    /// For each handshake, in their order.
+    pub tls: Vec<Vec<Outcome>>,
+    /// For what was said outside TLS.
+    pub plaintext: Vec<Outcome>,
+}
+
+/// Judges a finished flow by every check. Pure: called inside the shards.
+pub fn audit_flow(policy: &Policy, flow: &FlowRecord, facts: &SessionFacts) -> AuditResult {
+    let judge = |fact: Fact<'_>, wants: Wants| -> Vec<Outcome> {
+        REGISTRY
+            .iter()
+            .filter(|check| check.meta().wants == wants || check.meta().wants == Wants::Any)
+            .flat_map(|check| check.audit(policy, fact))
+            .collect()
+    };
+    AuditResult {
+        tls: facts
+            .tls
+            .iter()
+            .map(|tls| judge(Fact::Tls(flow, tls), Wants::Tls))
+            .collect(),
+        plaintext: facts
+            .plaintext
+            .as_deref()
+            .map(|plain| judge(Fact::Plaintext(flow, plain), Wants::Plaintext))
+            .unwrap_or_default(),
+    }
+}
+
+impl Outcome {
+    /// The control holds.
+    pub fn passed(meta: &'static Meta) -> Self {
+        Self::new(meta, Status::Passed, Severity::Info, String::new(), "")
+    }
+
+    /// Violated: `failed` from `medium` on, `warned` below.
+    pub fn violated(
+        meta: &'static Meta,
+        severity: Severity,
+        detail: impl Into<String>,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let status = if severity >= Severity::Medium {
+            Status::Failed
+        } else {
+            Status::Warned
+        };
+        Self::new(meta, status, severity, detail.into(), reason)
+    }
+
+    /// The peer refused what the control forbids.
+    pub fn refused(
+        meta: &'static Meta,
+        detail: impl Into<String>,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::new(meta, Status::Refused, Severity::Info, detail.into(), reason)
+    }
+
+    /// This capture cannot show it.
+    pub fn not_observed(meta: &'static Meta, reason: &'static str) -> Self {
+        Self::new(
+            meta,
+            Status::NotObserved,
+            Severity::Info,
+            String::new(),
+            reason,
+        )
+    }
+
+    fn new(
+        meta: &'static Meta,
+        status: Status,
+        severity: Severity,
+        detail: String,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            check_id: meta.id,
+            status,
+            severity,
+            detail,
+            reason: reason.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registry_is_sorted_unique_and_documented() {
+        let ids: Vec<_> = REGISTRY.iter().map(|check| check.meta().id).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        for check in REGISTRY {
+            let meta = check.meta();
+            assert!(control_of(meta.id).is_some(), "{} has no control", meta.id);
+            for text in [meta.title, meta.observable_with, meta.source] {
+                assert!(text.len() > 8, "{}: {text:?}", meta.id);
+            }
+        }
+    }
+
+    /// The severities of the controls' document, written down apart from the code.
+    #[test]
+    fn severities_are_those_of_the_control() {
+        let expected = [
+            ("NS-01.cipher_not_allowed", "medium"),
+            ("NS-01.cipher_offered", "info"),
+            ("NS-01.cipher_suite", "high"),
+            ("NS-01.dns_plaintext", "info"),
+            ("NS-01.downgrade", "high"),
+            ("NS-01.handshake", "high"),
+            ("NS-01.http_upgrade", "high"),
+            ("NS-01.key_exchange", "medium"),
+            ("NS-01.plaintext", "high"),
+            ("NS-01.signature", "medium"),
+            ("NS-01.starttls", "medium"),
+            ("NS-01.tls_preferred", "low"),
+            ("NS-01.tls_version", "high"),
+        ];
+        let actual: Vec<_> = REGISTRY
+            .iter()
+            .map(|check| (check.meta().id, check.meta().severity.name()))
+            .collect();
+        assert_eq!(actual, expected);
+    }
 }

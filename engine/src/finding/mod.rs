@@ -1,5 +1,11 @@
 //! Outcomes gathered into findings, coverage and verdicts.
 
+mod dance;
+mod gather;
+mod verdict;
+
+pub use gather::{Gatherer, Judged};
+
 use crate::control::Severity;
 use crate::evidence::{FlowId, PacketRef};
 use crate::time::CaptureTime;

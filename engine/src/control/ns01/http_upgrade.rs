@@ -1,0 +1,100 @@
+//! A plaintext HTTP request: was it sent on to `https://` on the same host, or
+//! served? Source: RFC 6797 §7.2, RFC 9110 §15.4. Whether the redirect was
+//! followed is found when flows are gathered.
+
+use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
+use crate::policy::Policy;
+use crate::proto::plain::HttpExchange;
+use std::collections::BTreeMap;
+
+pub(super) struct HttpUpgrade;
+
+static META: Meta = Meta {
+    id: "NS-01.http_upgrade",
+    title: "Plaintext HTTP served, or sent on to HTTPS",
+    severity: Severity::High,
+    attack: &["T1557", "T1040"],
+    wants: Wants::Plaintext,
+    observable_with: "the answers to plaintext HTTP requests",
+    source: "RFC 6797 section 7.2; RFC 9110 section 15.4",
+};
+
+/// How a request in plaintext was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Answer {
+    /// By a redirect to HTTPS on the same host.
+    Upgraded,
+    /// By a refusal to serve plaintext.
+    Refused,
+    /// By content, or a redirect elsewhere.
+    Served,
+    /// Not in the capture.
+    Unseen,
+}
+
+/// How an exchange was answered.
+pub(super) fn answer(policy: &Policy, exchange: &HttpExchange) -> Answer {
+    match (exchange.status, &exchange.location) {
+        (None, _) => Answer::Unseen,
+        (Some(300..=399), Some(target))
+            if policy.network.tls.upgrade_insecure.enabled
+                && target.scheme == "https"
+                && Some(&target.host) == exchange.host.as_ref() =>
+        {
+            Answer::Upgraded
+        }
+        // Bad request on a TLS port, forbidden, misdirected, upgrade required.
+        (Some(400 | 403 | 421 | 426), _) => Answer::Refused,
+        _ => Answer::Served,
+    }
+}
+
+impl Audit for HttpUpgrade {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn audit(&self, policy: &Policy, fact: Fact<'_>) -> Vec<Outcome> {
+        let Fact::Plaintext(_, facts) = fact else {
+            return Vec::new();
+        };
+        let mut answers: BTreeMap<(&str, Answer), u64> = BTreeMap::new();
+        for exchange in &facts.http {
+            let host = exchange.host.as_deref().unwrap_or_default();
+            *answers.entry((host, answer(policy, exchange))).or_default() += 1;
+        }
+        answers
+            .into_iter()
+            .filter_map(|((host, answer), count)| match answer {
+                Answer::Upgraded if policy.network.tls.upgrade_insecure.log_upgrades => {
+                    let reason = format!("{count} requests were sent on to https://");
+                    Some(Outcome::violated(
+                        &META,
+                        Severity::Low,
+                        format!("{host} upgraded"),
+                        reason,
+                    ))
+                }
+                Answer::Upgraded => Some(Outcome::passed(&META)),
+                Answer::Refused => Some(Outcome::refused(
+                    &META,
+                    host,
+                    "the server refused plaintext HTTP",
+                )),
+                Answer::Served => {
+                    let reason = format!("{count} requests were served in plaintext");
+                    Some(Outcome::violated(
+                        &META,
+                        Severity::High,
+                        format!("{host} served"),
+                        reason,
+                    ))
+                }
+                Answer::Unseen => Some(Outcome::not_observed(
+                    &META,
+                    "the answer is not in the capture",
+                )),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,77 @@
+//! The version both sides settled on is below `network.tls.min_version`.
+//! Source: RFC 8996, RFC 7568, RFC 6176; RFC 8446 §4.2.1. Not observed without
+//! a ServerHello; a client that only offers an old version is worth knowing.
+
+use super::{HANDSHAKE_FAILURE, INSUFFICIENT_SECURITY, NO_SERVER_HELLO, PROTOCOL_VERSION};
+use super::{alerted, highest_offered, rank};
+use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
+use crate::policy::Policy;
+use crate::proto::tls::{Version, version_name};
+
+pub(super) struct TlsVersion;
+
+static META: Meta = Meta {
+    id: "NS-01.tls_version",
+    title: "Negotiated TLS version below the minimum",
+    severity: Severity::High,
+    attack: &["T1557", "T1040"],
+    wants: Wants::Tls,
+    observable_with: "the server's answer to the ClientHello",
+    source: "RFC 8996, RFC 7568, RFC 6176; RFC 8446 section 4.2.1",
+};
+
+impl Audit for TlsVersion {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn audit(&self, policy: &Policy, fact: Fact<'_>) -> Vec<Outcome> {
+        let Fact::Tls(_, tls) = fact else {
+            return Vec::new();
+        };
+        let min = policy.network.tls.min_version.0;
+        let Some(version) = tls.version else {
+            return vec![match highest_offered(tls) {
+                Some(offered) if offered < min => {
+                    let name = version_name(Version(offered));
+                    let turned_down = [PROTOCOL_VERSION, HANDSHAKE_FAILURE, INSUFFICIENT_SECURITY];
+                    if alerted(tls, false, &turned_down) {
+                        Outcome::refused(&META, name, "the server refused the client's version")
+                    } else {
+                        Outcome::violated(
+                            &META,
+                            Severity::Info,
+                            format!("{name} offered"),
+                            "the client offers nothing newer; no answer was captured",
+                        )
+                    }
+                }
+                _ => Outcome::not_observed(&META, NO_SERVER_HELLO),
+            }];
+        };
+        let name = version_name(version);
+        if rank(version) < min {
+            return vec![if alerted(tls, true, &[PROTOCOL_VERSION]) {
+                Outcome::refused(&META, name, "the client refused the server's version")
+            } else {
+                let min = String::from(policy.network.tls.min_version);
+                let reason = format!("negotiated {name}; the policy asks for {min} or newer");
+                Outcome::violated(&META, Severity::High, name, reason)
+            }];
+        }
+        let mut outcomes = vec![Outcome::passed(&META)];
+        let lowest = tls.client.as_deref().and_then(|client| {
+            client
+                .supported_versions
+                .iter()
+                .map(|&v| rank(Version(v)))
+                .min()
+        });
+        if let Some(lowest) = lowest.filter(|&lowest| lowest < min) {
+            let detail = format!("{} offered", version_name(Version(lowest)));
+            let reason = "the client would accept an older version";
+            outcomes.push(Outcome::violated(&META, Severity::Info, detail, reason));
+        }
+        outcomes
+    }
+}

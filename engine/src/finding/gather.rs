@@ -1,0 +1,487 @@
+//! Outcomes into findings: one for each (check, source, destination, port,
+//! detail), with counts, first and last time, and evidence.
+//!
+//! Each shard gathers for itself; the parts are merged at the end. The result
+//! does not depend on the order in which outcomes or parts come: what is kept
+//! under a cap is always what is smallest by time and flow.
+
+use super::dance::{Attempts, Upgrades};
+use super::verdict;
+use super::{CoverageRow, Finding, Verdict};
+use crate::control::{AuditResult, Outcome, Severity, Status, meta_of};
+use crate::evidence::{FlowId, PacketRef};
+use crate::flow::FlowRecord;
+use crate::policy::Policy;
+use crate::proto::SessionFacts;
+use crate::time::CaptureTime;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// Flow ids kept for one finding.
+const MAX_FLOWS: usize = 1_000;
+/// Packets kept as evidence for one finding.
+const MAX_EVIDENCE: usize = 20;
+/// Example flows of a coverage row.
+const MAX_EXAMPLES: usize = 10;
+
+/// What makes two violations the same finding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    /// Severest checks first, so that the cap leaves out the mildest.
+    rank: std::cmp::Reverse<Severity>,
+    /// Spreads what the cap leaves out over all subjects.
+    spread: u64,
+    pub(super) check_id: &'static str,
+    pub(super) src: IpAddr,
+    pub(super) destination: String,
+    pub(super) dst_port: u16,
+    pub(super) detail: String,
+}
+
+/// One occurrence: when, in which flow, in which packet.
+type Seen = (CaptureTime, FlowId, PacketRef);
+
+#[derive(Debug)]
+struct Subject {
+    first: CaptureTime,
+    last: CaptureTime,
+    severity: Severity,
+    count: u64,
+    dst: (CaptureTime, IpAddr),
+    /// The reason of the earliest, worst occurrence.
+    reason: (std::cmp::Reverse<Severity>, CaptureTime, FlowId, String),
+    seen: Smallest<Seen>,
+}
+
+/// Keeps the smallest `cap` of what it is given.
+#[derive(Debug)]
+pub(super) struct Smallest<T> {
+    items: Vec<T>,
+    cap: usize,
+}
+
+impl<T: Ord> Smallest<T> {
+    pub(super) const fn new(cap: usize) -> Self {
+        Self {
+            items: Vec::new(),
+            cap,
+        }
+    }
+
+    pub(super) fn push(&mut self, item: T) {
+        self.items.push(item);
+        if self.items.len() >= 2 * self.cap {
+            self.trim();
+        }
+    }
+
+    pub(super) fn append(&mut self, other: Self) {
+        self.items.extend(other.items);
+        if self.items.len() >= 2 * self.cap {
+            self.trim();
+        }
+    }
+
+    fn trim(&mut self) {
+        self.items.sort_unstable();
+        self.items.dedup();
+        self.items.truncate(self.cap);
+    }
+
+    pub(super) fn into_sorted(mut self) -> Vec<T> {
+        self.trim();
+        self.items
+    }
+}
+
+/// Outcomes of one check in one capture file.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) by_status: [u64; 5],
+    reasons: BTreeMap<String, u64>,
+    bytes_affected: u64,
+    examples: Smallest<FlowId>,
+    pub(super) violated: Smallest<FlowId>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            by_status: [0; 5],
+            reasons: BTreeMap::new(),
+            bytes_affected: 0,
+            examples: Smallest::new(MAX_EXAMPLES),
+            violated: Smallest::new(MAX_EXAMPLES),
+        }
+    }
+}
+
+/// Gathers the outcomes of flows.
+#[derive(Debug)]
+pub struct Gatherer {
+    enabled: bool,
+    findings: BTreeMap<Key, Subject>,
+    max_findings: usize,
+    /// Occurrences of findings beyond the cap.
+    dropped: u64,
+    coverage: BTreeMap<(u32, &'static str), Tally>,
+    attempts: Attempts,
+    upgrades: Upgrades,
+}
+
+/// What a run's outcomes amount to.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// Worst first.
+    pub findings: Vec<Finding>,
+    /// By capture and check.
+    pub coverage: Vec<CoverageRow>,
+    /// Controls first, each followed by its checks.
+    pub verdicts: Vec<Verdict>,
+    /// Occurrences that belong to no finding, since there were too many.
+    pub dropped: u64,
+}
+
+impl Gatherer {
+    /// Gathers by this policy.
+    pub fn new(policy: &Policy) -> Self {
+        Self {
+            enabled: policy.network.tls.enabled,
+            findings: BTreeMap::new(),
+            max_findings: policy.limits.max_findings,
+            dropped: 0,
+            coverage: BTreeMap::new(),
+            attempts: Attempts::default(),
+            upgrades: Upgrades::default(),
+        }
+    }
+
+    /// Takes the outcomes of one flow.
+    pub fn add(&mut self, flow: &FlowRecord, facts: &SessionFacts, audited: &AuditResult) {
+        if !self.enabled {
+            return;
+        }
+        for (tls, outcomes) in facts.tls.iter().zip(&audited.tls) {
+            for outcome in outcomes {
+                self.outcome(flow, tls.ts, tls.first, outcome);
+            }
+            self.attempts.note(flow, tls);
+            self.upgrades.note_tls(flow, tls);
+        }
+        for outcome in &audited.plaintext {
+            let plain = facts.plaintext.as_deref();
+            let at = plain.map_or(flow.first, |plain| plain.recognised);
+            self.outcome(flow, flow.ts, at, outcome);
+        }
+    }
+
+    fn outcome(&mut self, flow: &FlowRecord, ts: CaptureTime, at: PacketRef, outcome: &Outcome) {
+        let tally = self
+            .coverage
+            .entry((flow.first.capture, outcome.check_id))
+            .or_default();
+        tally.by_status[outcome.status as usize] += 1;
+        match outcome.status {
+            Status::NotObserved => {
+                // Reasons of what was not observed are fixed texts: few.
+                if let Some(count) = tally.reasons.get_mut(outcome.reason.as_ref()) {
+                    *count += 1;
+                } else if tally.reasons.len() < 64 {
+                    tally.reasons.insert(outcome.reason.clone().into_owned(), 1);
+                }
+                tally.bytes_affected += flow.orig.bytes + flow.resp.bytes;
+                tally.examples.push(flow.flow_id);
+            }
+            Status::Warned | Status::Failed => {
+                tally.violated.push(flow.flow_id);
+                self.violation(flow, ts, at, outcome);
+            }
+            Status::Passed | Status::Refused => {}
+        }
+    }
+
+    fn violation(&mut self, flow: &FlowRecord, ts: CaptureTime, at: PacketRef, outcome: &Outcome) {
+        let key = Key::new(
+            outcome.check_id,
+            flow.src,
+            flow.destination(),
+            flow.dst_port,
+            outcome.detail.clone(),
+        );
+        let reason = outcome.reason.clone().into_owned();
+        let one = Subject {
+            first: ts,
+            last: ts,
+            severity: outcome.severity,
+            count: 1,
+            dst: (ts, flow.dst),
+            reason: (
+                std::cmp::Reverse(outcome.severity),
+                ts,
+                flow.flow_id,
+                reason,
+            ),
+            seen: {
+                let mut seen = Smallest::new(MAX_FLOWS);
+                seen.push((ts, flow.flow_id, at));
+                seen
+            },
+        };
+        self.merge_subject(key, one);
+    }
+
+    fn merge_subject(&mut self, key: Key, subject: Subject) {
+        match self.findings.get_mut(&key) {
+            Some(known) => known.merge(subject),
+            None => {
+                self.findings.insert(key, subject);
+                if self.findings.len() > self.max_findings
+                    && let Some((_, last)) = self.findings.pop_last()
+                {
+                    self.dropped += last.count;
+                }
+            }
+        }
+    }
+
+    /// Different findings so far.
+    pub fn len(&self) -> usize {
+        self.findings.len()
+    }
+
+    /// Whether there is no finding yet.
+    pub fn is_empty(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// Takes what another shard gathered.
+    pub fn merge(&mut self, other: Self) {
+        self.dropped += other.dropped;
+        for (key, subject) in other.findings {
+            self.merge_subject(key, subject);
+        }
+        for (key, tally) in other.coverage {
+            let known = self.coverage.entry(key).or_default();
+            for (sum, more) in known.by_status.iter_mut().zip(tally.by_status) {
+                *sum += more;
+            }
+            for (reason, count) in tally.reasons {
+                *known.reasons.entry(reason).or_default() += count;
+            }
+            known.bytes_affected += tally.bytes_affected;
+            known.examples.append(tally.examples);
+            known.violated.append(tally.violated);
+        }
+        self.attempts.merge(other.attempts);
+        self.upgrades.merge(other.upgrades);
+    }
+
+    /// Everything has been taken: the findings, the coverage, the verdicts.
+    pub fn finish(mut self, policy: &Policy) -> Judged {
+        for dance in std::mem::take(&mut self.attempts).dances() {
+            self.outcome(&dance.flow, dance.ts, dance.at, &dance.outcome);
+        }
+        let mut prevalence: BTreeMap<(&str, &str, u16, &str), BTreeSet<IpAddr>> = BTreeMap::new();
+        for key in self.findings.keys() {
+            let same = (
+                key.check_id,
+                key.destination.as_str(),
+                key.dst_port,
+                key.detail.as_str(),
+            );
+            prevalence.entry(same).or_default().insert(key.src);
+        }
+        let prevalence: Vec<u32> = self
+            .findings
+            .keys()
+            .map(|key| {
+                let same = (
+                    key.check_id,
+                    key.destination.as_str(),
+                    key.dst_port,
+                    key.detail.as_str(),
+                );
+                let hosts = prevalence.get(&same).map_or(1, BTreeSet::len);
+                u32::try_from(hosts).unwrap_or(u32::MAX)
+            })
+            .collect();
+        let upgrades = &self.upgrades;
+        let mut findings: Vec<Finding> = self
+            .findings
+            .into_iter()
+            .zip(prevalence)
+            .map(|((key, subject), hosts)| finding(key, subject, hosts, upgrades))
+            .collect();
+        findings.sort_by(|a, b| {
+            (b.severity, a.check_id, a.ts_first, &a.finding_id).cmp(&(
+                a.severity,
+                b.check_id,
+                b.ts_first,
+                &b.finding_id,
+            ))
+        });
+        let verdicts = verdict::verdicts(policy, &findings, &mut self.coverage);
+        let coverage = self
+            .coverage
+            .into_iter()
+            .map(|((capture, check_id), tally)| coverage_row(capture, check_id, tally))
+            .collect();
+        Judged {
+            findings,
+            coverage,
+            verdicts,
+            dropped: self.dropped,
+        }
+    }
+}
+
+impl Key {
+    fn new(
+        check_id: &'static str,
+        src: IpAddr,
+        destination: String,
+        dst_port: u16,
+        detail: String,
+    ) -> Self {
+        let severity = meta_of(check_id).map_or(Severity::Info, |meta| meta.severity);
+        let mut hash = Sha256::new();
+        for part in [check_id, &src.to_string(), &destination, &detail] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        hash.update(dst_port.to_be_bytes());
+        let mut spread = [0; 8];
+        spread.copy_from_slice(&hash.finalize()[..8]);
+        let spread = u64::from_be_bytes(spread);
+        let rank = std::cmp::Reverse(severity);
+        Self {
+            rank,
+            spread,
+            check_id,
+            src,
+            destination,
+            dst_port,
+            detail,
+        }
+    }
+}
+
+impl Subject {
+    fn merge(&mut self, other: Self) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.severity = self.severity.max(other.severity);
+        self.count += other.count;
+        self.dst = self.dst.min(other.dst);
+        if other.reason < self.reason {
+            self.reason = other.reason;
+        }
+        self.seen.append(other.seen);
+    }
+}
+
+fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Finding {
+    let meta = meta_of(key.check_id);
+    let seen = subject.seen.into_sorted();
+    let mut flow_ids: Vec<FlowId> = seen.iter().map(|(_, flow, _)| *flow).collect();
+    flow_ids.sort_unstable();
+    flow_ids.dedup();
+    let (_, _, _, reason) = subject.reason;
+    let times = if subject.count == 1 { "once" } else { "times" };
+    let often = if subject.count == 1 {
+        times.to_owned()
+    } else {
+        format!("{} {times}", subject.count)
+    };
+    let followed = (key.check_id == "NS-01.http_upgrade" && key.detail.ends_with(" upgraded"))
+        .then(|| {
+            let host = key.detail.trim_end_matches(" upgraded");
+            if upgrades.followed(key.src, host, subject.first) {
+                "; the client then connected over TLS"
+            } else {
+                "; no TLS connection to it followed in the capture"
+            }
+        })
+        .unwrap_or_default();
+    let explanation = format!(
+        "{reason}{followed}: {} to {} port {}, seen {often} from {} to {}",
+        key.src, key.destination, key.dst_port, subject.first, subject.last
+    );
+    Finding {
+        finding_id: finding_id(&key, subject.first),
+        ts_first: subject.first,
+        ts_last: subject.last,
+        first: seen.first().map(|(_, _, at)| *at).unwrap_or_default(),
+        check_id: key.check_id,
+        severity: subject.severity,
+        baseline: Some(true),
+        src: key.src,
+        dst: subject.dst.1,
+        dst_port: key.dst_port,
+        title: meta.map_or(key.check_id, |meta| meta.title).to_owned(),
+        explanation,
+        attack_techniques: meta.map(|meta| meta.attack.to_vec()).unwrap_or_default(),
+        evidence: seen
+            .iter()
+            .take(MAX_EVIDENCE)
+            .map(|(_, _, at)| *at)
+            .collect(),
+        flow_ids,
+        flow_count: subject.count,
+        destination: key.destination,
+        detail: key.detail,
+        prevalence_hosts: hosts,
+    }
+}
+
+/// `F-` and 12 base32 characters (RFC 4648 §6) of a hash of the subject.
+fn finding_id(key: &Key, first: CaptureTime) -> String {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let mut hash = Sha256::new();
+    hash.update(key.spread.to_be_bytes());
+    hash.update(key.check_id);
+    hash.update(first.as_nanos().to_be_bytes());
+    let digest = hash.finalize();
+    let bits = digest
+        .iter()
+        .take(8)
+        .fold(0_u64, |bits, &byte| bits << 8 | u64::from(byte));
+    let letters = (0..12).map(|letter| {
+        let index = (bits >> (59 - letter * 5) & 31) as usize;
+        char::from(ALPHABET.get(index).copied().unwrap_or(b'A'))
+    });
+    std::iter::once('F').chain(['-']).chain(letters).collect()
+}
+
+fn coverage_row(capture: u32, check_id: &'static str, tally: Tally) -> CoverageRow {
+    let [passed, warned, failed, refused, not_observed] = tally.by_status;
+    let reason = tally
+        .reasons
+        .into_iter()
+        .max_by(|a, b| (a.1, &b.0).cmp(&(b.1, &a.0)))
+        .map(|(reason, _)| reason)
+        .unwrap_or_default();
+    CoverageRow {
+        capture,
+        check_id,
+        passed,
+        warned,
+        failed,
+        refused,
+        not_observed,
+        reason,
+        bytes_affected: tally.bytes_affected,
+        example_flow_ids: tally.examples.into_sorted(),
+    }
+}
+
+impl Tally {
+    pub(super) fn main_reason(&self) -> Option<(&str, u64)> {
+        let best = self
+            .reasons
+            .iter()
+            .max_by(|a, b| (a.1, b.0).cmp(&(b.1, a.0)));
+        best.map(|(reason, &count)| (reason.as_str(), count))
+    }
+}

@@ -1,0 +1,167 @@
+//! What a run shows of each control and check.
+
+use super::gather::{Smallest, Tally};
+use super::{Finding, Verdict, VerdictKind};
+use crate::control::{CONTROLS, Control, REGISTRY, Severity, Status, control_of};
+use crate::policy::Policy;
+use std::collections::BTreeMap;
+
+/// Sums of one check or control.
+struct Sum {
+    by_status: [u64; 5],
+    worst: Option<Severity>,
+    reason: String,
+    examples: Smallest<crate::evidence::FlowId>,
+}
+
+impl Sum {
+    fn of(&self, status: Status) -> u64 {
+        self.by_status
+            .get(status as usize)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn observed(&self) -> u64 {
+        self.by_status.iter().sum::<u64>() - self.of(Status::NotObserved)
+    }
+}
+
+/// The verdicts: each control, followed by its checks.
+pub(super) fn verdicts(
+    policy: &Policy,
+    findings: &[Finding],
+    coverage: &mut BTreeMap<(u32, &'static str), Tally>,
+) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for control in CONTROLS {
+        let mut total = Sum {
+            by_status: [0; 5],
+            worst: None,
+            reason: String::new(),
+            examples: Smallest::new(10),
+        };
+        let mut rows = Vec::new();
+        for check in REGISTRY {
+            let meta = check.meta();
+            if control_of(meta.id).is_none_or(|of| of.id != control.id) {
+                continue;
+            }
+            let sum = sum_of(meta.id, meta.observable_with, findings, coverage);
+            for (total, more) in total.by_status.iter_mut().zip(sum.by_status) {
+                *total += more;
+            }
+            total.worst = total.worst.max(sum.worst);
+            rows.push(verdict(policy, control, Some(meta.id), meta.title, sum));
+        }
+        let mut failing: Vec<&str> = Vec::new();
+        for row in &rows {
+            if row.verdict == VerdictKind::Fail {
+                failing.extend(row.check_id.as_deref());
+                for &flow in &row.example_flow_ids {
+                    total.examples.push(flow);
+                }
+            }
+        }
+        if !failing.is_empty() {
+            total.reason = format!("fails {}", failing.join(", "));
+        } else if total.observed() == 0 {
+            total.reason = "the capture holds no TLS handshake and no protocol outside TLS that \
+                            could be recognised"
+                .to_owned();
+        }
+        verdicts.push(verdict(policy, control, None, control.title, total));
+        verdicts.extend(rows);
+    }
+    verdicts
+}
+
+fn sum_of(
+    check_id: &str,
+    observable_with: &str,
+    findings: &[Finding],
+    coverage: &mut BTreeMap<(u32, &'static str), Tally>,
+) -> Sum {
+    let mut sum = Sum {
+        by_status: [0; 5],
+        worst: None,
+        reason: String::new(),
+        examples: Smallest::new(10),
+    };
+    let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+    for ((_, id), tally) in coverage.iter() {
+        if *id != check_id {
+            continue;
+        }
+        for (total, more) in sum.by_status.iter_mut().zip(tally.by_status) {
+            *total += more;
+        }
+        if let Some((reason, count)) = tally.main_reason() {
+            *reasons.entry(reason.to_owned()).or_default() += count;
+        }
+    }
+    let of_check = || {
+        findings
+            .iter()
+            .filter(|finding| finding.check_id == check_id)
+    };
+    sum.worst = of_check().map(|finding| finding.severity).max();
+    for &flow in of_check()
+        .flat_map(|finding| &finding.flow_ids)
+        .take(10_000)
+    {
+        sum.examples.push(flow);
+    }
+    if sum.of(Status::NotObserved) > 0 || sum.observed() == 0 {
+        let main = reasons
+            .into_iter()
+            .max_by(|a, b| (a.1, &b.0).cmp(&(b.1, &a.0)));
+        sum.reason = main.map_or_else(
+            || format!("would be shown by: {observable_with}"),
+            |(reason, _)| reason,
+        );
+    }
+    sum
+}
+
+fn verdict(
+    policy: &Policy,
+    control: &Control,
+    check_id: Option<&str>,
+    title: &str,
+    sum: Sum,
+) -> Verdict {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let line = policy.verdicts.fail_at;
+    let enabled = policy.network.tls.enabled;
+    let kind = if sum.worst.is_some_and(|worst| worst >= line) {
+        VerdictKind::Fail
+    } else if sum.observed() > 0 {
+        VerdictKind::Pass
+    } else {
+        VerdictKind::NotObserved
+    };
+    Verdict {
+        control_id: control.id.to_owned(),
+        check_id: check_id.map(str::to_owned),
+        title: title.to_owned(),
+        requirement: control.requirement.to_owned(),
+        assurance_levels: owned(control.levels),
+        stride: owned(control.stride),
+        aatt: owned(control.aatt),
+        verdict: kind,
+        evaluated: sum.by_status.iter().sum(),
+        passed: sum.of(Status::Passed),
+        warned: sum.of(Status::Warned),
+        failed: sum.of(Status::Failed),
+        refused: sum.of(Status::Refused),
+        not_observed: sum.of(Status::NotObserved),
+        worst_severity: sum.worst,
+        reason: if enabled {
+            sum.reason
+        } else {
+            "disabled by the policy".to_owned()
+        },
+        example_flow_ids: sum.examples.into_sorted(),
+    }
+}
