@@ -3,17 +3,35 @@
 //! The only place with threads of its own: batches of chunks are decoded in
 //! parallel, shards take their segments in file order in parallel, and what
 //! they give is merged by packet number, so that nothing depends on timing.
+//!
+//! ```text
+//! batch of chunks --par--> segments per shard --par--> finished flows --sort--> tables
+//!        |                        ^
+//!        +-- fragments, serial ---+          evidence hash: its own thread
+//! ```
 
-use crate::anomaly::Anomaly;
-use crate::capture::CaptureSummary;
+mod evidence_hash;
+mod judge;
+mod pipeline;
+mod usage;
+
+use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
+use crate::capture::{self, CaptureFile, CaptureSummary, Damage, Finished, Options};
 use crate::control::Severity;
-use crate::error::Result;
+use crate::decode;
+use crate::error::{Error, Result};
+use crate::evidence::PacketRef;
 use crate::finding::{CoverageRow, Finding, Verdict};
 use crate::policy::Policy;
-use crate::seal::Key;
+use crate::seal::{InputEntry, Key, ManifestInput, OutputSet, RowCounts, RunFolder};
+use crate::table::FileMeta;
+use crate::table::column::hex;
+use crate::time::CaptureTime;
+use pipeline::Pipeline;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What to analyse, by what, and where to put it.
 #[derive(Debug)]
@@ -24,6 +42,8 @@ pub struct Request {
     pub out_dir: PathBuf,
     /// What the run is judged by.
     pub policy: Policy,
+    /// Name of the policy's file, or `built-in`.
+    pub policy_name: String,
     /// Keys the seal.
     pub key: Key,
     /// Worker threads; `None` for one per core.
@@ -93,6 +113,311 @@ impl Report {
 /// When no input can be read, the output cannot be written, or `cancel` is
 /// set. Damage and single unreadable files of several are recorded instead.
 pub fn analyze(request: &Request, observer: &dyn Observer, cancel: &AtomicBool) -> Result<Report> {
-    let _ = (request, observer, cancel);
-    Err(crate::Error::NoInput("nothing was read".to_owned()))
+    let mut pool = rayon::ThreadPoolBuilder::new().thread_name(|n| format!("nsf-{n}"));
+    if let Some(threads) = request.threads {
+        pool = pool.num_threads(threads.max(1));
+    }
+    let pool = pool.build().map_err(|source| {
+        Error::io(
+            "",
+            "cannot start worker threads",
+            std::io::Error::other(source),
+        )
+    })?;
+    pool.install(|| {
+        Run {
+            request,
+            observer,
+            cancel,
+            started: Instant::now(),
+        }
+        .execute()
+    })
+}
+
+struct Run<'r> {
+    request: &'r Request,
+    observer: &'r dyn Observer,
+    cancel: &'r AtomicBool,
+    started: Instant,
+}
+
+impl Run<'_> {
+    fn execute(&self) -> Result<Report> {
+        let request = self.request;
+        let policy = &request.policy;
+        let started_at = SystemTime::now();
+        let mut options = Options {
+            hash: request.hash,
+            decompression_ratio: policy.limits.decompression_ratio,
+            ..Options::default()
+        };
+        if let Some(chunk_bytes) = request.chunk_bytes {
+            options.chunk_bytes = chunk_bytes;
+        }
+        let discovery = capture::discover(&request.inputs, &options);
+        let mut problems: Vec<String> = Vec::new();
+        for (_, error) in &discovery.problems {
+            self.observer.warning(&error.to_string());
+            problems.push(error.to_string());
+        }
+        if discovery.files.is_empty() {
+            return Err(match discovery.problems.into_iter().next() {
+                Some((_, error)) if problems.len() == 1 => error,
+                Some(_) => Error::NoInput(problems.join("; ")),
+                None => Error::NoInput("the inputs name no capture file".to_owned()),
+            });
+        }
+        let sizes: Vec<_> = discovery.files.iter().map(CaptureFile::size_hint).collect();
+        self.observer.started(sizes.into_iter().sum());
+
+        let mut folder = RunFolder::create(&request.out_dir, started_at)?;
+        let meta = FileMeta {
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            policy_sha256: hex(&policy.digest()),
+        };
+        let mut outputs = OutputSet::create(&folder, &request.key, &meta)?;
+        let mut pipeline = Pipeline::new(policy);
+        let mut captures = Vec::new();
+        let mut capture_anomalies = Vec::new();
+        let mut fragments = AnomalyLog::default();
+        let mut bytes_before = 0;
+        for (capture, file) in (0_u32..).zip(discovery.files) {
+            let (summary, anomalies) = self.file(
+                capture,
+                file,
+                &mut pipeline,
+                &mut fragments,
+                &mut outputs,
+                bytes_before,
+            )?;
+            bytes_before += summary.size_bytes;
+            captures.push(summary);
+            capture_anomalies.extend(anomalies);
+        }
+        for (path, error) in &discovery.problems {
+            captures.push(unreadable(path, error));
+        }
+        let gathered = pipeline.finish(&mut fragments, &mut outputs)?;
+        capture_anomalies.extend(fragments.into_rows(None));
+        for anomaly in &capture_anomalies {
+            outputs.push_anomaly(anomaly.clone())?;
+        }
+        let judged = gathered.gatherer.finish(policy);
+        for (capture, summary) in (0_u32..).zip(&captures) {
+            outputs.push_capture(capture, summary.clone())?;
+        }
+        for row in gathered.certificates.into_rows() {
+            outputs.push_certificate(row)?;
+        }
+        for row in &judged.findings {
+            outputs.push_finding(row.clone())?;
+        }
+        for row in &judged.coverage {
+            outputs.push_coverage(row.clone())?;
+        }
+        for row in &judged.verdicts {
+            outputs.push_verdict(row.clone())?;
+        }
+        let rows = outputs.row_counts();
+        outputs.finish(&mut folder)?;
+        folder.add_document("policy.yaml", policy.to_yaml().as_bytes(), &request.key)?;
+        self.check_cancelled()?;
+        let manifest = self.manifest(started_at, &captures, &judged.findings, rows, problems);
+        let run_id = folder.run_id().to_owned();
+        let path = folder.seal(&manifest, &request.key)?;
+        Ok(Report {
+            folder: path,
+            run_id,
+            key_id: request.key.id(),
+            captures,
+            verdicts: judged.verdicts,
+            findings: judged.findings,
+            coverage: judged.coverage,
+            capture_anomalies,
+            anomaly_rows: rows.anomalies,
+            flows: rows.flows,
+            tls_handshakes: rows.tls_handshakes,
+            certificates: rows.certificates,
+            elapsed: self.started.elapsed(),
+        })
+    }
+
+    fn manifest(
+        &self,
+        started: SystemTime,
+        captures: &[CaptureSummary],
+        findings: &[Finding],
+        rows: RowCounts,
+        errors: Vec<String>,
+    ) -> ManifestInput {
+        let request = self.request;
+        let mut counts: BTreeMap<String, u64> = Severity::ALL
+            .iter()
+            .map(|&severity| {
+                let of_severity = findings
+                    .iter()
+                    .filter(|finding| finding.severity == severity);
+                (
+                    format!("findings_{}", severity.name()),
+                    of_severity.count() as u64,
+                )
+            })
+            .collect();
+        counts.insert(
+            "packets".to_owned(),
+            captures.iter().map(|capture| capture.packets).sum(),
+        );
+        counts.insert("flows".to_owned(), rows.flows);
+        let usage = usage::of_this_process();
+        ManifestInput {
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            git_commit: option_env!("NSF_GIT_COMMIT").map(str::to_owned),
+            command_line: request.command_line.clone(),
+            policy: request.policy_name.clone(),
+            policy_sha256: hex(&request.policy.digest()),
+            host: usage::host_name(),
+            started,
+            ended: SystemTime::now(),
+            threads: rayon::current_num_threads() as u64,
+            max_rss_bytes: usage.max_rss_bytes,
+            cpu_ns: usage.cpu_ns,
+            hashed: request.hash,
+            inputs: captures
+                .iter()
+                .map(|capture| InputEntry {
+                    path: capture.path.clone(),
+                    size_bytes: capture.size_bytes,
+                    sha256: capture.sha256.map(|digest| hex(&digest)),
+                    error: capture.error.clone(),
+                })
+                .collect(),
+            counts,
+            exit_status: 0,
+            errors,
+        }
+    }
+
+    /// One file, its evidence hash beside it.
+    fn file(
+        &self,
+        capture: u32,
+        mut file: CaptureFile,
+        pipeline: &mut Pipeline<'_>,
+        fragments: &mut AnomalyLog,
+        outputs: &mut OutputSet,
+        bytes_before: u64,
+    ) -> Result<(CaptureSummary, Vec<Anomaly>)> {
+        let mapping = self.request.hash.then(|| file.mapping()).flatten();
+        let stop = AtomicBool::new(false);
+        let (counters, hash) = std::thread::scope(|scope| {
+            let hasher = mapping
+                .as_ref()
+                .map(|mapping| scope.spawn(|| evidence_hash::sha256(mapping, &stop)));
+            let walked = self.walk(
+                capture,
+                &mut file,
+                pipeline,
+                fragments,
+                outputs,
+                bytes_before,
+            );
+            if walked.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            let hash = hasher.and_then(|hasher| hasher.join().ok().flatten());
+            walked.map(|counters| (counters, hash))
+        })?;
+        let Finished {
+            mut summary,
+            damage,
+            ..
+        } = file.finish();
+        summary.sha256 = summary.sha256.or(hash);
+        counters.fill(&mut summary);
+        let anomalies: Vec<_> = damage
+            .into_iter()
+            .map(|damage| anomaly_of(capture, damage))
+            .collect();
+        for anomaly in anomalies
+            .iter()
+            .filter(|row| row.kind != AnomalyKind::TimestampBackwards)
+        {
+            self.observer.warning(&format!(
+                "{}: {} at byte {}, packet {}: {}",
+                summary.path,
+                anomaly.kind.name(),
+                anomaly.first.offset,
+                anomaly.first.frame,
+                anomaly.detail
+            ));
+        }
+        Ok((summary, anomalies))
+    }
+
+    fn walk(
+        &self,
+        capture: u32,
+        file: &mut CaptureFile,
+        pipeline: &mut Pipeline<'_>,
+        fragments: &mut AnomalyLog,
+        outputs: &mut OutputSet,
+        bytes_before: u64,
+    ) -> Result<decode::Counters> {
+        let mut frames = 0;
+        let mut counters = decode::Counters::default();
+        while let Some(batch) = file.next_batch()? {
+            self.check_cancelled()?;
+            let done = pipeline.batch(&batch, capture, &mut frames, fragments, outputs)?;
+            for walked in &done.walked {
+                file.accept(walked);
+            }
+            for decoded in pipeline.decoded() {
+                counters.add(&decoded.counters);
+            }
+            file.advance(done.end);
+            self.observer.progress(
+                bytes_before + done.end,
+                pipeline.packets(),
+                outputs.row_counts().flows,
+            );
+        }
+        Ok(counters)
+    }
+
+    fn check_cancelled(&self) -> Result<()> {
+        if self.cancel.load(Ordering::Relaxed) {
+            Err(Error::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn anomaly_of(capture: u32, damage: Damage) -> Anomaly {
+    let at = |place: capture::DamagePlace| PacketRef {
+        capture,
+        frame: place.packets_before + 1,
+        offset: place.offset,
+    };
+    Anomaly {
+        kind: damage.kind,
+        flow_id: None,
+        ts: damage.first.ts.unwrap_or(CaptureTime::from_nanos(0)),
+        first: at(damage.first),
+        last: at(damage.last),
+        count: damage.count,
+        detail: damage.detail.into(),
+    }
+}
+
+fn unreadable(path: &std::path::Path, error: &Error) -> CaptureSummary {
+    let path = path.to_string_lossy().into_owned();
+    let file_name = path.rsplit('/').next().unwrap_or(&path).to_owned();
+    CaptureSummary {
+        path,
+        file_name,
+        error: Some(error.to_string()),
+        ..CaptureSummary::default()
+    }
 }

@@ -1,0 +1,94 @@
+//! From a flow that has ended to its rows: what its content said is put into
+//! the row, the checks judge it, and their outcomes are gathered.
+
+use crate::anomaly::Anomaly;
+use crate::control::{self, AuditResult, suites};
+use crate::finding::Gatherer;
+use crate::flow::{Ended, FlowRecord, NameSource};
+use crate::policy::Policy;
+use crate::proto::SessionFacts;
+use crate::proto::plain::PlaintextFacts;
+use crate::table::TlsRow;
+
+/// A finished flow's rows.
+#[derive(Debug)]
+pub(super) struct Judged {
+    /// See [`Ended::order`].
+    pub(super) order: (u64, u64, u32),
+    pub(super) flow: FlowRecord,
+    pub(super) tls: Vec<TlsRow>,
+    pub(super) anomalies: Vec<Anomaly>,
+}
+
+/// Judges one flow.
+pub(super) fn judge(
+    policy: &Policy,
+    gatherer: &mut Gatherer,
+    ended: Ended<SessionFacts>,
+) -> Judged {
+    let Ended {
+        order,
+        record: mut flow,
+        mut facts,
+        anomalies,
+    } = ended;
+    name_service(&mut flow, &mut facts);
+    (flow.local_orig, flow.local_resp) = (policy.is_local(flow.src), policy.is_local(flow.dst));
+    let audited = control::audit_flow(policy, &flow, &facts);
+    gatherer.add(&flow, &facts, &audited);
+    let AuditResult { tls: outcomes, .. } = audited;
+    let tls = facts
+        .tls
+        .into_iter()
+        .zip(outcomes)
+        .map(|(handshake, outcomes)| {
+            let suite = handshake.server.as_deref().map(|server| server.cipher);
+            let mut row = TlsRow::new(&flow, handshake, outcomes);
+            if let Some(suite) = suite {
+                let class = suites::class(policy, suite);
+                row.cipher_class = Some(class.name());
+                if class == suites::Class::Denied {
+                    row.cipher_deny_pattern =
+                        suites::denied_by(policy, suite).map(String::into_boxed_str);
+                }
+            }
+            row
+        })
+        .collect();
+    Judged {
+        order,
+        flow,
+        tls,
+        anomalies,
+    }
+}
+
+/// Puts into the row what the flow's content said of it. A name that TLS
+/// states outranks one of HTTP: it is what the certificate is checked against.
+fn name_service(flow: &mut FlowRecord, facts: &mut SessionFacts) {
+    flow.service = facts.service.take();
+    flow.service_confidence = facts.confidence;
+    flow.bytes_encrypted = facts.bytes_encrypted.iter().sum();
+    flow.bytes_plaintext = facts.bytes_plaintext.iter().sum();
+    let sni = facts
+        .tls
+        .iter()
+        .filter_map(|tls| tls.client.as_ref())
+        .find_map(|client| client.server_name.as_deref());
+    let host = || facts.plaintext.as_deref().and_then(http_host);
+    let named = match sni {
+        Some(name) => Some((name, NameSource::Sni)),
+        None => host().map(|name| (name, NameSource::HttpHost)),
+    };
+    if let Some((name, source)) = named {
+        flow.server_name = Some(name.to_ascii_lowercase().into());
+        flow.server_name_source = Some(source);
+    }
+}
+
+fn http_host(facts: &PlaintextFacts) -> Option<&str> {
+    facts
+        .http
+        .iter()
+        .find_map(|exchange| exchange.host.as_deref())
+}

@@ -1,0 +1,333 @@
+//! Batches through decode and shards to rows, in an order that depends on the
+//! input alone.
+
+use super::judge::{Judged, judge};
+use crate::anomaly::AnomalyLog;
+use crate::capture::{Batch, Walked};
+use crate::decode::{Decoded, Defragmenter, SHARDS, Segment, link_context};
+use crate::error::Result;
+use crate::evidence::PacketRef;
+use crate::finding::Gatherer;
+use crate::flow::{Place, Shard};
+use crate::policy::Policy;
+use crate::proto::session::Session;
+use crate::seal::OutputSet;
+use crate::table::CertificateBook;
+use rayon::prelude::*;
+
+/// Findings after which a lane gives what it gathered to the pipeline.
+const LANE_FINDINGS: usize = 512;
+
+/// Everything that lives from the first packet to the last.
+pub(super) struct Pipeline<'p> {
+    policy: &'p Policy,
+    lanes: Vec<Lane>,
+    decoded: Vec<Decoded>,
+    defragmenter: Defragmenter,
+    /// What the defragmenter's datagrams decode to; empty between chunks.
+    datagrams: Decoded,
+    /// Bytes of datagrams put together in this batch.
+    arena: Vec<u8>,
+    certificates: CertificateBook,
+    /// What the lanes gathered and gave up, so that they stay small.
+    gatherer: Gatherer,
+    /// Packets of all files so far.
+    packets: u64,
+}
+
+/// One shard with what it gathers.
+struct Lane {
+    shard: Shard<Session>,
+    gatherer: Gatherer,
+    judged: Vec<Judged>,
+}
+
+/// A chunk's place in the numbering of packets.
+#[derive(Clone, Copy)]
+struct Numbering {
+    /// Packets of this file before the chunk.
+    frames: u64,
+    /// Packets of all files before the chunk.
+    global: u64,
+}
+
+/// What all lanes gathered.
+pub(super) struct Gathered {
+    pub(super) gatherer: Gatherer,
+    pub(super) certificates: CertificateBook,
+}
+
+/// What a batch's walk counted, in file order.
+pub(super) struct BatchDone {
+    pub(super) walked: Vec<Walked>,
+    pub(super) end: u64,
+}
+
+impl<'p> Pipeline<'p> {
+    pub(super) fn new(policy: &'p Policy) -> Self {
+        let lane = |_| Lane {
+            shard: Shard::new(&policy.limits),
+            gatherer: Gatherer::new(policy),
+            judged: Vec::new(),
+        };
+        Self {
+            policy,
+            lanes: (0..SHARDS).map(lane).collect(),
+            decoded: Vec::new(),
+            defragmenter: Defragmenter::new(&policy.limits),
+            datagrams: Decoded::new(),
+            arena: Vec::new(),
+            certificates: CertificateBook::new(policy.limits.max_certificates),
+            gatherer: Gatherer::new(policy),
+            packets: 0,
+        }
+    }
+
+    /// Takes one batch: decodes its chunks in parallel, puts fragments
+    /// together, feeds the shards in parallel, and writes the rows of the
+    /// flows that ended. `frames` counts this file's packets.
+    pub(super) fn batch(
+        &mut self,
+        batch: &Batch,
+        capture: u32,
+        frames: &mut u64,
+        damage: &mut AnomalyLog,
+        outputs: &mut OutputSet,
+    ) -> Result<BatchDone> {
+        let (walked, end) = self.decode(batch);
+        let mut numbering = Vec::with_capacity(walked.len());
+        for chunk in &walked {
+            numbering.push(Numbering {
+                frames: *frames,
+                global: self.packets,
+            });
+            *frames += chunk.packets;
+            self.packets += chunk.packets;
+        }
+        self.defragment(batch, capture, &numbering, damage);
+        self.feed(batch, capture, &numbering);
+        self.write(outputs)?;
+        self.relieve();
+        Ok(BatchDone { walked, end })
+    }
+
+    /// Walks and decodes the chunks in parallel; a chunk that began in the
+    /// wrong place is walked again from the right one.
+    fn decode(&mut self, batch: &Batch) -> (Vec<Walked>, u64) {
+        let chunks = batch.chunks();
+        let limits = &self.policy.limits;
+        while self.decoded.len() < chunks.len() {
+            self.decoded.push(Decoded::new());
+        }
+        for decoded in &mut self.decoded {
+            decoded.clear();
+        }
+        let mut walked: Vec<Walked> = chunks
+            .par_iter()
+            .zip(&mut self.decoded)
+            .map(|(chunk, decoded)| chunk.walk(|packet| decoded.packet(&packet, limits)))
+            .collect();
+        let mut end = batch.start();
+        for ((chunk, decoded), walked) in chunks.iter().zip(&mut self.decoded).zip(&mut walked) {
+            if walked.start != end {
+                decoded.clear();
+                *walked = chunk.walk_from(end, |packet| decoded.packet(&packet, limits));
+            }
+            end = walked.end;
+        }
+        (walked, end)
+    }
+
+    /// Puts fragments together, serially and in packet order: a datagram
+    /// belongs to the packet that completes it.
+    fn defragment(
+        &mut self,
+        batch: &Batch,
+        capture: u32,
+        numbering: &[Numbering],
+        damage: &mut AnomalyLog,
+    ) {
+        self.arena.clear();
+        for (decoded, numbering) in self.decoded.iter_mut().zip(numbering) {
+            if decoded.fragments.is_empty() {
+                continue;
+            }
+            for fragment in &decoded.fragments {
+                let at = PacketRef {
+                    capture,
+                    frame: numbering.frames + u64::from(fragment.index) + 1,
+                    offset: fragment.record_offset,
+                };
+                let bytes = batch
+                    .bytes(fragment.payload_offset, fragment.payload_len as usize)
+                    .unwrap_or_default();
+                self.defragmenter.push(
+                    fragment,
+                    at,
+                    bytes,
+                    &mut self.arena,
+                    &mut self.datagrams,
+                    damage,
+                );
+            }
+            for (shard, datagrams) in decoded.shards.iter_mut().zip(&mut self.datagrams.shards) {
+                if !datagrams.is_empty() {
+                    shard.append(datagrams);
+                    shard.sort_by_key(|segment| segment.index);
+                }
+            }
+            decoded.counters.add(&self.datagrams.counters);
+            self.datagrams.clear();
+        }
+    }
+
+    fn feed(&mut self, batch: &Batch, capture: u32, numbering: &[Numbering]) {
+        let (policy, decoded, arena) = (self.policy, &self.decoded, &self.arena);
+        self.lanes
+            .par_iter_mut()
+            .enumerate()
+            .for_each(|(shard, lane)| {
+                let chunks = batch.chunks().iter().zip(decoded).zip(numbering);
+                for ((chunk, decoded), numbering) in chunks {
+                    let Some(segments) = decoded.shards.get(shard) else {
+                        continue;
+                    };
+                    for segment in segments {
+                        let place = Place {
+                            packet: PacketRef {
+                                capture,
+                                frame: numbering.frames + u64::from(segment.index) + 1,
+                                offset: segment.record_offset,
+                            },
+                            global: numbering.global + u64::from(segment.index),
+                        };
+                        let payload = payload(batch, arena, segment);
+                        lane.shard
+                            .segment(&policy.limits, segment, place, payload, || {
+                                chunk
+                                    .packet_at(segment.record_offset)
+                                    .map(|packet| link_context(packet.link, packet.data, segment))
+                                    .unwrap_or_default()
+                            });
+                    }
+                }
+                lane.judge(policy);
+            });
+    }
+
+    /// Writes the rows of flows that ended, by the packet that ended them.
+    fn write(&mut self, outputs: &mut OutputSet) -> Result<()> {
+        let mut order: Vec<(u64, u64, u32, usize, usize)> = Vec::new();
+        for (lane, of_lane) in self.lanes.iter().enumerate() {
+            for (row, judged) in of_lane.judged.iter().enumerate() {
+                let (ended, first, nth) = judged.order;
+                order.push((ended, first, nth, lane, row));
+            }
+        }
+        order.par_sort_unstable();
+        let mut rows: Vec<Vec<Option<Judged>>> = self
+            .lanes
+            .iter_mut()
+            .map(|lane| lane.judged.drain(..).map(Some).collect())
+            .collect();
+        for (_, _, _, lane, row) in order {
+            let judged = rows
+                .get_mut(lane)
+                .and_then(|rows| rows.get_mut(row)?.take());
+            if let Some(judged) = judged {
+                push(outputs, &mut self.certificates, judged)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes from lanes with many findings what they gathered: each lane would
+    /// otherwise hold its own copy of findings that flows of all lanes share.
+    fn relieve(&mut self) {
+        for lane in &mut self.lanes {
+            if lane.gatherer.len() > LANE_FINDINGS {
+                let gathered = std::mem::replace(&mut lane.gatherer, Gatherer::new(self.policy));
+                self.gatherer.merge(gathered);
+            }
+        }
+    }
+
+    /// The input has ended: so do all open flows, shard by shard.
+    pub(super) fn finish(
+        mut self,
+        damage: &mut AnomalyLog,
+        outputs: &mut OutputSet,
+    ) -> Result<Gathered> {
+        self.defragmenter.end(damage);
+        let policy = self.policy;
+        // A few shards at a time, so that the rows of all open flows never
+        // stand in memory together.
+        for lanes in self.lanes.chunks_mut(8) {
+            lanes.par_iter_mut().for_each(|lane| {
+                lane.shard.finish(&policy.limits);
+                lane.judge(policy);
+            });
+            for lane in lanes {
+                for judged in lane.judged.drain(..) {
+                    push(outputs, &mut self.certificates, judged)?;
+                }
+            }
+        }
+        let mut gatherer = self.gatherer;
+        for lane in self.lanes {
+            gatherer.merge(lane.gatherer);
+        }
+        Ok(Gathered {
+            gatherer,
+            certificates: self.certificates,
+        })
+    }
+
+    /// Packets of all files so far.
+    pub(super) fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// What was decoded of the last batch's chunks, in file order.
+    pub(super) fn decoded(&self) -> &[Decoded] {
+        &self.decoded
+    }
+}
+
+impl Lane {
+    fn judge(&mut self, policy: &Policy) {
+        let Self {
+            shard,
+            gatherer,
+            judged,
+        } = self;
+        judged.extend(
+            shard
+                .ended
+                .drain(..)
+                .map(|ended| judge(policy, gatherer, ended)),
+        );
+    }
+}
+
+fn payload<'a>(batch: &'a Batch, arena: &'a [u8], segment: &Segment) -> &'a [u8] {
+    let len = segment.payload_len as usize;
+    if segment.bits & Segment::DEFRAGMENTED == 0 {
+        return batch.bytes(segment.payload_offset, len).unwrap_or_default();
+    }
+    usize::try_from(segment.payload_offset)
+        .ok()
+        .and_then(|at| arena.get(at..at.checked_add(len)?))
+        .unwrap_or_default()
+}
+
+fn push(outputs: &mut OutputSet, certificates: &mut CertificateBook, judged: Judged) -> Result<()> {
+    for anomaly in judged.anomalies {
+        outputs.push_anomaly(anomaly)?;
+    }
+    for row in judged.tls {
+        certificates.note_handshake(&row.handshake, &row.destination);
+        outputs.push_tls(row)?;
+    }
+    outputs.push_flow(judged.flow)
+}
