@@ -1,0 +1,1 @@
+//! The tests are in `main.rs`; this library is empty on purpose.

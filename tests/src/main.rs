@@ -1,0 +1,9 @@
+//! End-to-end tests: whole captures in, sealed tables out.
+//!
+//! Tests that need the public captures look for them in `NSF_CAPTURES`, else
+//! beside the project in `../shared/captures`, and say so when they skip.
+
+mod public;
+mod runs;
+mod streams;
+mod truth;

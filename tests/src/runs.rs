@@ -1,0 +1,90 @@
+//! Runs for the tests: analyse, then read the tables back.
+
+use nsforensics_engine::policy::Policy;
+use nsforensics_engine::run::{Observer, Report, Request, analyze};
+use nsforensics_engine::seal::Key;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+/// A row of a table as it was read back.
+pub type Row = Map<String, Value>;
+
+/// A key for tests, and only for them.
+pub const SECRET: &[u8] = b"a secret for the tests, 32 bytes or more";
+
+/// Hears nothing.
+pub struct Quiet;
+
+impl Observer for Quiet {}
+
+/// How a test wants a run.
+#[derive(Clone)]
+pub struct How {
+    pub threads: Option<usize>,
+    pub chunk_bytes: Option<usize>,
+    pub policy: Policy,
+}
+
+impl Default for How {
+    fn default() -> Self {
+        Self {
+            threads: Some(2),
+            chunk_bytes: None,
+            policy: Policy::built_in(),
+        }
+    }
+}
+
+/// Analyses one capture into `out`.
+pub fn run(capture: &Path, out: &Path, how: &How) -> nsforensics_engine::error::Result<Report> {
+    let request = Request {
+        inputs: vec![capture.to_owned()],
+        out_dir: out.to_owned(),
+        policy: how.policy.clone(),
+        policy_name: "built-in".to_owned(),
+        key: Key::from_secret(SECRET).expect("the test key is long enough"),
+        threads: how.threads,
+        chunk_bytes: how.chunk_bytes,
+        hash: true,
+        command_line: Vec::new(),
+    };
+    analyze(&request, &Quiet, &AtomicBool::new(false))
+}
+
+/// All rows of a table of a run.
+pub fn table(folder: &Path, name: &str) -> Vec<Row> {
+    nsforensics_engine::table::read::all_rows(&folder.join(format!("{name}.parquet")))
+        .unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The tables of a run by name, as bytes.
+pub fn table_bytes(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("the run folder is readable")
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|end| end == "parquet"))
+        .collect();
+    files.sort();
+    files
+        .into_iter()
+        .map(|path| {
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            (name, std::fs::read(&path).expect("the table is readable"))
+        })
+        .collect()
+}
+
+/// A column as text, empty where it is null.
+pub fn text<'r>(row: &'r Row, column: &str) -> &'r str {
+    row.get(column).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A column as a number, `None` where it is null.
+pub fn number(row: &Row, column: &str) -> Option<i64> {
+    row.get(column).and_then(Value::as_i64)
+}
