@@ -51,7 +51,8 @@ pub fn run(
     let request = Request {
         inputs: arguments.captures,
         out_dir: arguments.out,
-        policy: Policy::default(),
+        policy: Policy::built_in(),
+        policy_name: "built-in".to_owned(),
         key,
         threads: arguments.threads.map(usize::from),
         chunk_bytes: arguments.chunk_size,
