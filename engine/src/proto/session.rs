@@ -4,8 +4,9 @@
 //! Detection keeps a bounded beginning of each direction, with the packet of
 //! each piece, until TLS or one of [`super::plain::registry`] is sure; what
 //! was kept is then replayed to the reader in the order in which it arrived.
-//! Every byte of a direction's stream is reported by exactly one of
-//! [`Session::data`], [`Session::gap`] and [`Session::skipped`].
+//! Every captured byte of a direction's stream is reported by exactly one of
+//! [`Session::data`] and [`Session::skipped`]; [`Session::gap`] is told of
+//! missing bytes that were wanted, and of no others.
 
 use super::plain::PlaintextFacts;
 use super::plain::StartTls;
@@ -35,7 +36,11 @@ impl Session {
 
     /// `len` bytes of a direction's stream are not in the capture.
     pub fn gap(&mut self, cx: &mut Cx<'_>, direction: Direction, len: u64) -> Want {
-        self.inner.get_or_insert_default().gap(cx, direction, len)
+        match &mut self.inner {
+            Some(inner) => inner.gap(cx, direction, len),
+            // Before anything was seen, a gap says nothing.
+            None => Want::Bytes,
+        }
     }
 
     /// `len` payload bytes of a direction were not delivered because they were
@@ -43,8 +48,6 @@ impl Session {
     pub fn skipped(&mut self, direction: Direction, len: u64) {
         if let Some(inner) = &mut self.inner {
             inner.count(direction, len);
-            let skip = &mut inner.skip[direction.index()];
-            *skip = skip.saturating_sub(len);
         }
     }
 
@@ -96,8 +99,8 @@ struct Inner {
     /// Payload bytes, `[orig, resp]`.
     encrypted: [u64; 2],
     plaintext: [u64; 2],
-    /// Bytes of each stream that the reader asked to pass over. Kept here too,
-    /// because an answer about one direction may come from the other's bytes.
+    /// Bytes of each stream to be passed over that the caller was not told of,
+    /// since the answer about one direction came from the other's bytes.
     skip: [u64; 2],
     /// Bytes still to come that count as encrypted within a readable protocol.
     sealed: [u64; 2],
@@ -373,7 +376,8 @@ impl Inner {
                 certificates: &mut *cx.certificates,
                 ports: cx.ports,
             };
-            self.feed(&mut then, piece.direction, bytes);
+            let want = self.feed(&mut then, piece.direction, bytes);
+            self.note_want(piece.direction, want);
         }
         self.want(now)
     }
@@ -394,7 +398,6 @@ impl Inner {
             self.phase = Phase::Opaque;
             return Want::Nothing;
         }
-        self.skip[side] = UNKNOWN_STRIDE;
         Want::Skip(UNKNOWN_STRIDE)
     }
 
@@ -435,6 +438,7 @@ impl Inner {
         let after = after.min(rest.len());
         self.count(direction, after as u64);
         *rest = rest.get(after..).unwrap_or_default();
+        self.deaf = [false; 2];
         if let (Phase::Plain { reader, .. }, Some(facts)) = (&mut self.phase, &mut self.facts) {
             reader.end(facts);
         }
@@ -477,9 +481,10 @@ impl Inner {
         }
     }
 
-    fn want(&self, direction: Direction) -> Want {
+    /// What to tell the caller, who passes over what it is told to from here on.
+    fn want(&mut self, direction: Direction) -> Want {
         let side = direction.index();
-        match (&self.phase, self.skip[side]) {
+        match (&self.phase, std::mem::take(&mut self.skip[side])) {
             (Phase::Opaque, _) => Want::Nothing,
             _ if self.deaf[side] => Want::Nothing,
             (_, 0) => Want::Bytes,
