@@ -137,6 +137,9 @@ pub enum Command {
                   neither a pass nor a failure."
     )]
     Audit(Audit),
+    /// Write, check or show the policy
+    #[command(subcommand, arg_required_else_help = true)]
+    Policy(Policy),
     /// Make a key, or name one
     #[command(subcommand, arg_required_else_help = true)]
     Key(Key),
@@ -158,7 +161,7 @@ Exit codes: 0 done; 1 done, and --fail-on found something; 2 nothing could be an
 
 Examples:
   nsforensics analyze capture.pcapng --key-file nsforensics.key
-  nsforensics analyze monday/ tuesday/ --out results
+  nsforensics analyze monday/ tuesday/ --policy policy.yaml --out results
   tcpdump -w - -c 1000 | SECRET_KEY=... nsforensics analyze - --fail-on high
   nsforensics analyze capture.pcap --json | jq '.verdicts[] | select(.verdict == \"fail\")'")]
 pub struct Analyze {
@@ -166,8 +169,11 @@ pub struct Analyze {
     #[arg(required = true, value_name = "CAPTURE", value_hint = ValueHint::AnyPath)]
     pub captures: Vec<PathBuf>,
 
+    /// Policy to judge by [default: the built-in one]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    pub policy: Option<PathBuf>,
     /// File that holds the sealing key [default: the environment's SECRET_KEY]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Key")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
     pub key_file: Option<PathBuf>,
 
     /// Folder in which the run folder is made
@@ -310,6 +316,42 @@ pub enum AuditFormat {
     Json,
     /// JUnit XML, as build servers read it
     Junit,
+}
+
+/// `policy …`.
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Write an example policy, ready to edit; never overwrites a file
+    #[command(after_help = "\
+Examples:
+  nsforensics policy init
+  nsforensics policy init strict.yaml")]
+    Init {
+        /// File to write
+        #[arg(default_value = "nsforensics-policy.yaml", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Say whether a policy can be used, and what is wrong with it
+    #[command(after_help = "\
+Exit codes: 0 usable; 2 not usable.
+
+Example:
+  nsforensics policy check strict.yaml")]
+    Check {
+        /// Policy file
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Print a policy with every default filled in
+    #[command(after_help = "\
+Examples:
+  nsforensics policy show
+  nsforensics policy show strict.yaml")]
+    Show {
+        /// Policy file [default: the built-in policy]
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
 }
 
 /// `key …`.

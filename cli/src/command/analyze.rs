@@ -10,7 +10,6 @@ use crate::screen::{self, Screen};
 use crate::secret::{EnvironmentKey, sealing_key};
 use anyhow::{Context as _, Result};
 use nsforensics_engine::Error;
-use nsforensics_engine::policy::Policy;
 use nsforensics_engine::run::{self, Request};
 use std::path::Path;
 
@@ -22,6 +21,7 @@ pub fn run(
     let key = sealing_key(arguments.key_file.as_deref(), &environment_key)?;
     let command_line = environment_key.redacted(std::env::args_os());
     drop(environment_key);
+    let policy = super::policy::load(arguments.policy.as_deref())?;
     refuse_missing(&arguments)?;
 
     // The folder must be there before the sandbox can name it.
@@ -51,8 +51,8 @@ pub fn run(
     let request = Request {
         inputs: arguments.captures,
         out_dir: arguments.out,
-        policy: Policy::built_in(),
-        policy_name: "built-in".to_owned(),
+        policy,
+        policy_name: super::policy::label(arguments.policy.as_deref()),
         key,
         threads: arguments.threads.map(usize::from),
         chunk_bytes: arguments.chunk_size,

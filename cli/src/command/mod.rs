@@ -3,6 +3,7 @@
 mod analyze;
 mod audit;
 mod key;
+mod policy;
 mod reseal;
 mod verify;
 
@@ -19,6 +20,7 @@ pub fn run(cli: Cli, environment_key: EnvironmentKey) -> Result<Outcome> {
         Command::Analyze(arguments) => analyze::run(arguments, environment_key, &screen),
         Command::Verify(arguments) => verify::run(arguments, &environment_key, &screen),
         Command::Audit(arguments) => audit::run(arguments, &environment_key, &screen),
+        Command::Policy(arguments) => policy::run(arguments),
         Command::Key(arguments) => key::run(arguments, &environment_key),
         Command::Reseal(arguments) => reseal::run(&arguments, &environment_key),
         Command::Completions(arguments) => completions(arguments.shell),

@@ -1,6 +1,6 @@
 //! 0 done, 1 done and it is there, 2 could not be done.
 
-use crate::support::Place;
+use crate::support::{Place, text};
 
 #[test]
 fn what_cannot_be_read_is_2() {
@@ -54,5 +54,52 @@ fn names_of_files_are_escaped() {
     assert!(
         ended.stderr.contains("\\x1b[2Jmissing\\u{202e}.pcap"),
         "{ended:#?}"
+    );
+}
+
+#[test]
+fn a_bad_policy_is_named_with_line_and_key() {
+    let place = Place::new();
+    let policy = place.write("bad.yaml", "network:\n  tls:\n    min_versoin: TLS1.2\n");
+    for arguments in [
+        &["policy", "check", "bad.yaml"][..],
+        &["analyze", "-", "--policy", "bad.yaml"],
+        &["policy", "show", text(&policy)],
+    ] {
+        let ended = place
+            .run_keyed(arguments)
+            .code(2)
+            .says("bad.yaml:3")
+            .says("min_versoin");
+        assert_eq!(ended.stdout, "");
+    }
+    place
+        .run_keyed(&["policy", "check", "none.yaml"])
+        .code(2)
+        .says("none.yaml");
+}
+
+#[test]
+fn a_policy_is_written_once_and_can_be_used() {
+    let place = Place::new();
+    place.run(&["policy", "init"]).code(0);
+    place
+        .run(&["policy", "check", "nsforensics-policy.yaml"])
+        .code(0);
+    place.write("nsforensics-policy.yaml", "# mine\n");
+    place
+        .run(&["policy", "init"])
+        .code(2)
+        .says("nsforensics-policy.yaml");
+    assert_eq!(
+        std::fs::read(place.path("nsforensics-policy.yaml")).expect("kept"),
+        b"# mine\n"
+    );
+    let shown = place.run(&["policy", "show"]).code(0).stdout;
+    place.write("shown.yaml", &shown);
+    place.run(&["policy", "check", "shown.yaml"]).code(0);
+    assert_eq!(
+        place.run(&["policy", "show", "shown.yaml"]).code(0).stdout,
+        shown
     );
 }

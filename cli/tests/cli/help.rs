@@ -18,8 +18,19 @@ fn help_of(name: &str, arguments: &[&str]) {
 #[test]
 fn every_command_explains_itself() {
     help_of("top", &["--help"]);
-    for command in ["analyze", "verify", "audit", "key", "reseal", "completions"] {
+    for command in [
+        "analyze",
+        "verify",
+        "audit",
+        "policy",
+        "key",
+        "reseal",
+        "completions",
+    ] {
         help_of(command, &[command, "--help"]);
+    }
+    for command in ["init", "check", "show"] {
+        help_of(&format!("policy_{command}"), &["policy", command, "--help"]);
     }
     for command in ["new", "id"] {
         help_of(&format!("key_{command}"), &["key", command, "--help"]);
@@ -32,6 +43,9 @@ fn every_leaf_has_an_example() {
         &["analyze"][..],
         &["verify"],
         &["audit"],
+        &["policy", "init"],
+        &["policy", "check"],
+        &["policy", "show"],
         &["key", "new"],
         &["key", "id"],
         &["reseal"],
