@@ -20,7 +20,9 @@ pub fn run(arguments: Arguments) -> Result<Outcome> {
             load(Some(&file))?;
             screen::print(&format!("{}: usable\n", name(&file)))?;
         }
-        Arguments::Show { file } => screen::print(&escape::block(&load(file.as_deref())?.to_yaml()))?,
+        Arguments::Show { file } => {
+            screen::print(&escape::block(&load(file.as_deref())?.to_yaml()))?
+        }
     }
     Ok(Outcome::Clean)
 }
@@ -35,14 +37,20 @@ pub fn load(file: Option<&Path>) -> Result<Policy> {
         .and_then(|opened| opened.take(LONGEST_POLICY + 1).read_to_string(&mut text))
         .with_context(|| format!("cannot read the policy {}", name(file)))?;
     if text.len() as u64 > LONGEST_POLICY {
-        bail!("{}: longer than {LONGEST_POLICY} bytes: not a policy", name(file));
+        bail!(
+            "{}: longer than {LONGEST_POLICY} bytes: not a policy",
+            name(file)
+        );
     }
     Ok(Policy::from_yaml(&text, &name(file))?)
 }
 
 /// How results name the policy.
 pub fn label(file: Option<&Path>) -> String {
-    file.map_or_else(|| "built-in".to_owned(), |file| file.to_string_lossy().into_owned())
+    file.map_or_else(
+        || "built-in".to_owned(),
+        |file| file.to_string_lossy().into_owned(),
+    )
 }
 
 fn init(file: &Path) -> Result<()> {

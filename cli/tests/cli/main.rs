@@ -1,6 +1,8 @@
 //! The binary as its users meet it: what it prints, and with which code it ends.
 
+mod capture;
 mod exit_codes;
 mod help;
 mod keys;
+mod runs;
 mod support;
