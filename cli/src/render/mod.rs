@@ -41,6 +41,7 @@ fn heading(out: &mut String, screen: &Screen, title: &str, rest: &str) {
 
 /// A label and a text that wraps beside it.
 fn labelled(out: &mut String, screen: &Screen, label: &str, label_columns: usize, text: &str) {
+    let label_columns = label_columns.max(screen::width(label));
     let indent = INDENT.len() + label_columns + 2;
     let lines = screen::wrap(text, screen.columns.saturating_sub(indent));
     for (number, line) in lines.iter().enumerate() {

@@ -410,27 +410,55 @@ fn not_seen(out: &mut String, report: &Report, screen: &Screen) {
         return;
     }
     heading(out, screen, "NOT SEEN", "a pass says nothing about these");
-    let names = |verdict: &Verdict| {
+    let (partly, nothing): (Vec<&Verdict>, Vec<&Verdict>) = rows
+        .into_iter()
+        .partition(|verdict| verdict.not_observed > 0);
+    let name = |verdict: &Verdict| {
         verdict
             .check_id
             .as_deref()
             .map(escape::line)
             .unwrap_or_default()
     };
-    let columns = rows
+    let columns = partly
         .iter()
-        .map(|verdict| screen::width(&names(verdict)))
+        .map(|verdict| screen::width(&name(verdict)))
         .max()
         .unwrap_or(0)
         .min(30);
-    for verdict in rows {
-        let how_much = match (verdict.not_observed, verdict.evaluated) {
-            (0, _) => String::new(),
-            (part, all) if part >= all => format!("all {}: ", screen::count(part)),
-            (part, all) => format!("{} of {}: ", screen::count(part), screen::count(all)),
+    for verdict in partly {
+        let how_much = if verdict.not_observed >= verdict.evaluated {
+            format!("all {}", screen::count(verdict.not_observed))
+        } else {
+            format!(
+                "{} of {}",
+                screen::count(verdict.not_observed),
+                screen::count(verdict.evaluated)
+            )
         };
-        let text = format!("{how_much}{}", escape::line(&reason(report, verdict)));
-        labelled(out, screen, &names(verdict), columns, &text);
+        let why = escape::line(&reason(report, verdict));
+        labelled(
+            out,
+            screen,
+            &name(verdict),
+            columns,
+            &format!("{how_much}: {why}"),
+        );
+    }
+    // Checks that nothing concerned, gathered by what they would have needed.
+    let mut needs: Vec<(String, Vec<String>)> = Vec::new();
+    for verdict in nothing {
+        let need = escape::line(&reason(report, verdict));
+        match needs.iter_mut().find(|(known, _)| *known == need) {
+            Some((_, names)) => names.push(name(verdict)),
+            None => needs.push((need, vec![name(verdict)])),
+        }
+    }
+    const NOTHING: &str = "nothing to judge";
+    for (place, (need, names)) in needs.iter().enumerate() {
+        let label = if place == 0 { NOTHING } else { "" };
+        let text = format!("{}: {need}", names.join(", "));
+        labelled(out, screen, label, columns.max(NOTHING.len()), &text);
     }
 }
 
