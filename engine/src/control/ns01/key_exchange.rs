@@ -4,7 +4,7 @@
 use super::NO_SERVER_HELLO;
 use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
 use crate::policy::Policy;
-use crate::proto::tls::{Kx, Resumption, group_name, suite, suite_name};
+use crate::proto::tls::{Kx, Resumption, group_bits, group_name, suite, suite_name};
 
 pub(super) struct KeyExchange;
 
@@ -22,6 +22,9 @@ static META: Meta = Meta {
 const MIN_DH_BITS: u32 = 2_048;
 /// Smallest curve, bits.
 const MIN_CURVE_BITS: u32 = 224;
+
+/// ML-KEM without a curve beside it (draft-ietf-tls-mlkem): no field, yet strong.
+const PURE_ML_KEM: [u16; 3] = [0x0200, 0x0201, 0x0202];
 
 impl Audit for KeyExchange {
     fn meta(&self) -> &'static Meta {
@@ -42,8 +45,8 @@ impl Audit for KeyExchange {
             vec![Outcome::violated(&META, Severity::Medium, detail, reason)]
         };
         if info.kx == Kx::Tls13 {
-            return if server.key_share_group.is_some() {
-                vec![Outcome::passed(&META)]
+            return if let Some(group) = server.key_share_group {
+                judge_group(group, group_bits(group))
             } else if server.psk {
                 weak(
                     "psk_ke".to_owned(),
@@ -56,10 +59,6 @@ impl Audit for KeyExchange {
                 )]
             };
         }
-        if matches!(tls.resumed, Some(Resumption::Id | Resumption::Ticket)) {
-            let reason = "resumed: the keys come from the session that it resumes";
-            return vec![Outcome::not_observed(&META, reason)];
-        }
         if !info.forward_secrecy {
             let name = suite_name(server.cipher);
             return weak(
@@ -67,22 +66,41 @@ impl Audit for KeyExchange {
                 format!("{name} has no forward secrecy"),
             );
         }
-        let key_exchange = &tls.key_exchange;
-        match (info.kx, key_exchange.group, key_exchange.bits) {
+        // A resumed session has its suite from the one that it resumes (RFC 5246
+        // §7.4.1.3), but shows no group.
+        if matches!(tls.resumed, Some(Resumption::Id | Resumption::Ticket)) {
+            let reason = "resumed: the keys come from the session that it resumes";
+            return vec![Outcome::not_observed(&META, reason)];
+        }
+        let group = tls.key_exchange.group;
+        let bits = tls.key_exchange.bits.or_else(|| group_bits(group?));
+        match (info.kx, group, bits) {
             (Kx::Dhe | Kx::DhAnon | Kx::DhePsk, _, Some(bits)) if bits < MIN_DH_BITS => weak(
                 format!("DH {bits} bits"),
                 format!("a Diffie-Hellman prime of {bits} bits"),
             ),
             (Kx::Dhe | Kx::DhAnon | Kx::DhePsk, _, Some(_)) => vec![Outcome::passed(&META)],
-            (_, Some(group), Some(bits)) if bits < MIN_CURVE_BITS => {
-                let name = group_name(group);
-                weak(name.clone().into_owned(), format!("{name} has {bits} bits"))
-            }
-            (_, Some(_), _) => vec![Outcome::passed(&META)],
+            (_, Some(group), bits) => judge_group(group, bits),
             _ => {
                 let reason = "the ServerKeyExchange is not in the capture";
                 vec![Outcome::not_observed(&META, reason)]
             }
         }
     }
+}
+
+/// Whether a curve, or a finite-field group of TLS 1.3, is large enough.
+fn judge_group(group: u16, bits: Option<u32>) -> Vec<Outcome> {
+    let name = group_name(group);
+    vec![match bits {
+        Some(bits) if bits < MIN_CURVE_BITS => Outcome::violated(
+            &META,
+            Severity::Medium,
+            name.clone(),
+            format!("{name} has {bits} bits"),
+        ),
+        Some(_) => Outcome::passed(&META),
+        None if PURE_ML_KEM.contains(&group) => Outcome::passed(&META),
+        None => Outcome::not_observed(&META, "the group is unknown"),
+    }]
 }
