@@ -83,9 +83,14 @@ impl Audit for HttpUpgrade {
                 )),
                 Answer::Served => {
                     let reason = format!("{count} requests were served in plaintext");
+                    let severity = if policy.network.tls.required {
+                        Severity::High
+                    } else {
+                        Severity::Info
+                    };
                     Some(Outcome::violated(
                         &META,
-                        Severity::High,
+                        severity,
                         format!("{host} served"),
                         reason,
                     ))
