@@ -52,6 +52,9 @@ impl Audit for Signature {
                 Some((Kx::Tls13, _)) => {
                     "TLS 1.3 encrypts CertificateVerify: a key log would show it"
                 }
+                Some((Kx::Dhe | Kx::Ecdhe, _)) if tls.resumed.is_some() => {
+                    "resumed: the session that it resumes was signed for"
+                }
                 Some((Kx::Dhe | Kx::Ecdhe, Auth::Rsa | Auth::Dss | Auth::Ecdsa)) => {
                     "the ServerKeyExchange is not in the capture"
                 }
