@@ -4,7 +4,8 @@
 //! dance itself, over several connections, is found when flows are gathered.
 
 use super::{
-    INAPPROPRIATE_FALLBACK, NO_CLIENT_HELLO, NO_SERVER_HELLO, alerted, highest_offered, rank,
+    INAPPROPRIATE_FALLBACK, NO_CLIENT_HELLO, NO_SERVER_HELLO, UNKNOWN_VERSION, alerted,
+    highest_offered, rank,
 };
 use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
 use crate::policy::Policy;
@@ -54,13 +55,16 @@ impl Audit for Downgrade {
         let (Some(version), Some(server)) = (tls.version, tls.server.as_deref()) else {
             return vec![Outcome::not_observed(&META, NO_SERVER_HELLO)];
         };
-        let offered = highest_offered(tls).unwrap_or_default();
+        let Some(negotiated) = rank(version) else {
+            return vec![Outcome::not_observed(&META, UNKNOWN_VERSION)];
+        };
+        let offered = highest_offered(tls).map_or(0, |(rank, _)| rank);
         let could = match server.sentinel {
             Some(Sentinel::To12) => 0x0304,
             Some(Sentinel::To11) => 0x0303,
             None => 0,
         };
-        vec![if could > rank(version) && offered > rank(version) {
+        vec![if could > negotiated && offered > negotiated {
             let name = version_name(version);
             let reason = format!(
                 "the server's random says that it was made to use {name} although the client \

@@ -43,7 +43,7 @@ impl Audit for Handshake {
                 let reason = format!("compression method {} negotiated", server.compression);
                 found(Severity::High, "compression", reason);
             }
-            let below_13 = tls.version.is_some_and(|version| rank(version) < 0x0304);
+            let below_13 = tls.version.and_then(rank).is_some_and(|rank| rank < 0x0304);
             if below_13 && !server.secure_renegotiation {
                 if tls.renegotiation {
                     let reason = "renegotiated without RFC 5746's binding".to_owned();

@@ -19,7 +19,7 @@ mod tls_version;
 mod cases;
 
 use super::Audit;
-use crate::proto::tls::{TlsHandshake, Version};
+use crate::proto::tls::{ClientHello, TlsHandshake, Version, version_rank};
 
 pub use downgrade::META as DOWNGRADE;
 
@@ -48,24 +48,32 @@ const INAPPROPRIATE_FALLBACK: u8 = 86;
 
 /// A version that can be compared with the policy's: drafts of TLS 1.3 count
 /// as TLS 1.3, DTLS as the TLS that it is made from (RFC 6347, RFC 9147).
-fn rank(version: Version) -> u16 {
-    match version.0 {
-        0x7f00..=0x7fff | 0xfefc => 0x0304,
-        0xfefd => 0x0303,
-        0xfeff | 0x0100 => 0x0302,
-        other => other,
+/// `None` for a version that nobody defined.
+fn rank(version: Version) -> Option<u16> {
+    // OpenSSL's DTLS before the RFC.
+    if version.0 == 0x0100 {
+        return Some(0x0302);
     }
+    Some(match version_rank(version)? {
+        0 => 0x0002,
+        above => 0x02ff + u16::from(above),
+    })
 }
 
-/// The highest version that the client offered.
-fn highest_offered(tls: &TlsHandshake) -> Option<u16> {
-    let client = tls.client.as_deref()?;
-    let listed = client
+/// The versions that the client offered, with their ranks. Without
+/// supported_versions the one of the hello is the highest.
+fn offered(client: &ClientHello) -> impl Iterator<Item = (u16, Version)> {
+    let legacy = client
         .supported_versions
-        .iter()
-        .map(|&code| rank(Version(code)))
-        .max();
-    Some(listed.unwrap_or_else(|| rank(Version(client.version))))
+        .is_empty()
+        .then_some(client.version);
+    let versions = client.supported_versions.iter().copied().chain(legacy);
+    versions.filter_map(|code| Some((rank(Version(code))?, Version(code))))
+}
+
+/// The highest version that the client offered, with its rank.
+fn highest_offered(tls: &TlsHandshake) -> Option<(u16, Version)> {
+    offered(tls.client.as_deref()?).max_by_key(|(rank, _)| *rank)
 }
 
 /// Whether the handshake broke off with one of these alerts from that side.
@@ -79,3 +87,4 @@ fn alerted(tls: &TlsHandshake, from_client: bool, descriptions: &[u8]) -> bool {
 const NO_SERVER_HELLO: &str =
     "no ServerHello: the capture must hold the server's answer to the ClientHello";
 const NO_CLIENT_HELLO: &str = "no ClientHello: the capture must hold the start of the connection";
+const UNKNOWN_VERSION: &str = "the version is one that nobody defined";

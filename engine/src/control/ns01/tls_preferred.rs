@@ -2,7 +2,7 @@
 //! Source: RFC 8446 §4.1.3: a server that knows TLS 1.3 and settles for less
 //! says so in its random. Without that sign the server's ability is unknown.
 
-use super::{NO_CLIENT_HELLO, NO_SERVER_HELLO, highest_offered, rank};
+use super::{NO_CLIENT_HELLO, NO_SERVER_HELLO, UNKNOWN_VERSION, highest_offered, rank};
 use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
 use crate::policy::Policy;
 use crate::proto::tls::{Sentinel, version_name};
@@ -32,19 +32,27 @@ impl Audit for TlsPreferred {
         let Some(version) = tls.version else {
             return vec![Outcome::not_observed(&META, NO_SERVER_HELLO)];
         };
-        if rank(version) >= preferred {
+        let Some(negotiated) = rank(version) else {
+            return vec![Outcome::not_observed(&META, UNKNOWN_VERSION)];
+        };
+        if negotiated >= preferred {
             return vec![Outcome::passed(&META)];
         }
-        let Some(offered) = highest_offered(tls) else {
+        let Some((offered, _)) = highest_offered(tls) else {
             return vec![Outcome::not_observed(&META, NO_CLIENT_HELLO)];
         };
         if offered < preferred {
             // The client could not have: nothing that both sides gave away.
             return vec![Outcome::passed(&META)];
         }
+        // What the server knows at least.
         let sentinel = tls.server.as_deref().and_then(|server| server.sentinel);
-        vec![match sentinel {
-            Some(Sentinel::To12) => {
+        let known = sentinel.map(|sentinel| match sentinel {
+            Sentinel::To12 => 0x0304,
+            Sentinel::To11 => 0x0303,
+        });
+        vec![match known {
+            Some(known) if known >= preferred => {
                 let name = version_name(version);
                 let wanted = String::from(policy.network.tls.preferred_version);
                 let reason = format!("negotiated {name} although both sides know {wanted}");

@@ -3,10 +3,10 @@
 //! a ServerHello; a client that only offers an old version is worth knowing.
 
 use super::{HANDSHAKE_FAILURE, INSUFFICIENT_SECURITY, NO_SERVER_HELLO, PROTOCOL_VERSION};
-use super::{alerted, highest_offered, rank};
+use super::{UNKNOWN_VERSION, alerted, highest_offered, offered, rank};
 use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
 use crate::policy::Policy;
-use crate::proto::tls::{Version, version_name};
+use crate::proto::tls::version_name;
 
 pub(super) struct TlsVersion;
 
@@ -32,8 +32,8 @@ impl Audit for TlsVersion {
         let min = policy.network.tls.min_version.0;
         let Some(version) = tls.version else {
             return vec![match highest_offered(tls) {
-                Some(offered) if offered < min => {
-                    let name = version_name(Version(offered));
+                Some((highest, version)) if highest < min => {
+                    let name = version_name(version);
                     let turned_down = [PROTOCOL_VERSION, HANDSHAKE_FAILURE, INSUFFICIENT_SECURITY];
                     if alerted(tls, false, &turned_down) {
                         Outcome::refused(&META, name, "the server refused the client's version")
@@ -42,7 +42,7 @@ impl Audit for TlsVersion {
                             &META,
                             Severity::Info,
                             format!("{name} offered"),
-                            "the client offers nothing newer; no answer was captured",
+                            "the client offers nothing newer; no ServerHello was captured",
                         )
                     }
                 }
@@ -50,7 +50,10 @@ impl Audit for TlsVersion {
             }];
         };
         let name = version_name(version);
-        if rank(version) < min {
+        let Some(negotiated) = rank(version) else {
+            return vec![Outcome::not_observed(&META, UNKNOWN_VERSION)];
+        };
+        if negotiated < min {
             return vec![if alerted(tls, true, &[PROTOCOL_VERSION]) {
                 Outcome::refused(&META, name, "the client refused the server's version")
             } else {
@@ -60,15 +63,14 @@ impl Audit for TlsVersion {
             }];
         }
         let mut outcomes = vec![Outcome::passed(&META)];
-        let lowest = tls.client.as_deref().and_then(|client| {
-            client
-                .supported_versions
-                .iter()
-                .map(|&v| rank(Version(v)))
-                .min()
-        });
-        if let Some(lowest) = lowest.filter(|&lowest| lowest < min) {
-            let detail = format!("{} offered", version_name(Version(lowest)));
+        // Only a client that lists its versions says what else it would accept.
+        let lowest = tls
+            .client
+            .as_deref()
+            .filter(|client| !client.supported_versions.is_empty())
+            .and_then(|client| offered(client).min_by_key(|(rank, _)| *rank));
+        if let Some((_, lowest)) = lowest.filter(|&(rank, _)| rank < min) {
+            let detail = format!("{} offered", version_name(lowest));
             let reason = "the client would accept an older version";
             outcomes.push(Outcome::violated(&META, Severity::Info, detail, reason));
         }
