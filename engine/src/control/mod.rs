@@ -4,6 +4,8 @@
 pub mod docs;
 pub mod ns01;
 pub mod suites;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use crate::flow::FlowRecord;
 use crate::policy::Policy;
