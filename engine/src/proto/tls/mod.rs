@@ -2,12 +2,16 @@
 //! SSL 2 hello to TLS 1.3 (RFC 6101, 2246, 4346, 5246, 8446), on any port.
 
 use super::x509::Certificate;
-use super::{Cx, Direction, Probe, Want};
 use crate::evidence::PacketRef;
 use crate::time::CaptureTime;
 use std::sync::Arc;
 
+mod fingerprint;
+mod hello;
 mod names;
+mod probe;
+mod read;
+mod session;
 mod suite_table;
 mod suites;
 
@@ -15,6 +19,8 @@ pub use names::{
     alert_name, extension_name, group_bits, group_name, is_pq_hybrid, sigalg_name, version_name,
     version_rank,
 };
+pub use probe::probe;
+pub use session::TlsSession;
 pub use suites::{
     Auth, Cipher, Kx, Mac, Mode, SuiteInfo, all_suites, is_grease, sslv2_cipher_name, suite,
     suite_name,
@@ -253,45 +259,4 @@ pub struct TlsHandshake {
     pub offered_ticket_hash: Option<[u8; 8]>,
     /// Of the ticket that the server issued in the clear.
     pub issued_ticket_hash: Option<[u8; 8]>,
-}
-
-/// Whether a direction's first bytes are TLS (or an SSL 2 hello).
-pub fn probe(_bytes: &[u8]) -> Probe {
-    Probe::No
-}
-
-/// The TLS reader of one flow.
-#[derive(Debug)]
-pub struct TlsSession {
-    _transport: std::borrow::Cow<'static, str>,
-}
-
-impl TlsSession {
-    /// A reader for a flow whose next bytes are TLS. `transport` is `tcp`, or
-    /// `starttls-smtp` and the like.
-    pub fn new(transport: std::borrow::Cow<'static, str>) -> Self {
-        Self {
-            _transport: transport,
-        }
-    }
-
-    /// The next bytes of one direction.
-    pub fn data(&mut self, _cx: &mut Cx<'_>, _direction: Direction, _bytes: &[u8]) -> Want {
-        Want::Nothing
-    }
-
-    /// Bytes of one direction are missing.
-    pub fn gap(&mut self, _cx: &mut Cx<'_>, _direction: Direction, _len: u64) -> Want {
-        Want::Nothing
-    }
-
-    /// Heap bytes held, roughly.
-    pub fn heap_bytes(&self) -> usize {
-        0
-    }
-
-    /// The flow has ended: the handshakes, in the order in which they began.
-    pub fn end(self, _cx: &mut Cx<'_>) -> Vec<TlsHandshake> {
-        Vec::new()
-    }
 }

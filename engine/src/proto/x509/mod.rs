@@ -1,6 +1,12 @@
 //! Certificates as the wire shows them: DER kept, fields read, nothing judged.
 //! RFC 5280 for the fields, RFC 4514 for the names. Validation lives in `control`.
 
+mod cache;
+mod fields;
+mod names;
+
+pub use cache::CertificateCache;
+
 use crate::time::CaptureTime;
 use std::sync::Arc;
 
@@ -92,10 +98,4 @@ pub struct Fields {
     pub self_issued: bool,
     /// Extensions that did not parse, by OID.
     pub malformed_extensions: Vec<String>,
-}
-
-/// Certificates that a shard has met, so that each is hashed and parsed once.
-#[derive(Debug, Default)]
-pub struct CertificateCache {
-    _private: (),
 }

@@ -1,0 +1,188 @@
+//! JA3 and JA3S (salesforce/ja3) and JA4 for TLS clients (FoxIO, BSD-3-Clause
+//! part). Of the JA4 family only the TLS client's is free to use, so only that
+//! one is here.
+
+use super::{ClientHello, ServerHello};
+use md5::Md5;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+fn joined(numbers: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
+    let mut out = String::with_capacity(96);
+    for number in numbers {
+        if !out.is_empty() {
+            out.push('-');
+        }
+        let _ = write!(out, "{number}");
+    }
+    out
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+/// JA3: MD5 over version, suites, extensions, groups and point formats.
+pub(super) fn ja3(hello: &ClientHello) -> String {
+    let text = format!(
+        "{},{},{},{},{}",
+        hello.version,
+        joined(&hello.ciphers),
+        joined(&hello.extensions),
+        joined(&hello.groups),
+        joined(&hello.point_formats),
+    );
+    hex(&Md5::digest(text.as_bytes()))
+}
+
+/// JA3S: MD5 over version, suite and extensions.
+pub(super) fn ja3s(hello: &ServerHello) -> String {
+    let text = format!(
+        "{},{},{}",
+        hello.version,
+        hello.cipher,
+        joined(&hello.extensions)
+    );
+    hex(&Md5::digest(text.as_bytes()))
+}
+
+/// JA4 and its raw form; `transport` is `t` for TCP, `q` for QUIC, `d` for DTLS.
+pub(super) fn ja4(hello: &ClientHello, transport: char) -> (String, String) {
+    let version = hello
+        .supported_versions
+        .iter()
+        .copied()
+        .max()
+        .unwrap_or(hello.version);
+    let version = match version {
+        0x0304 => "13",
+        0x0303 => "12",
+        0x0302 => "11",
+        0x0301 => "10",
+        0x0300 => "s3",
+        0x0002 => "s2",
+        0xfeff => "d1",
+        0xfefd => "d2",
+        0xfefc => "d3",
+        _ => "00",
+    };
+    let sni = if hello.extensions.contains(&0) {
+        'd'
+    } else {
+        'i'
+    };
+    let alpn = alpn_ends(hello.alpn.first().map(String::as_bytes));
+    let mut head = format!(
+        "{transport}{version}{sni}{:02}{:02}",
+        hello.ciphers.len().min(99),
+        hello.extensions.len().min(99),
+    );
+    head.extend(alpn);
+
+    let list = |numbers: &mut dyn Iterator<Item = u16>| {
+        let mut out = String::new();
+        for number in numbers {
+            if !out.is_empty() {
+                out.push(',');
+            }
+            let _ = write!(out, "{number:04x}");
+        }
+        out
+    };
+    let mut ciphers = hello.ciphers.clone();
+    ciphers.sort_unstable();
+    let ciphers = list(&mut ciphers.into_iter());
+    // Server name and ALPN are told by the head already.
+    let mut extensions: Vec<u16> = hello
+        .extensions
+        .iter()
+        .copied()
+        .filter(|kind| !matches!(kind, 0 | 16))
+        .collect();
+    extensions.sort_unstable();
+    let mut extensions = list(&mut extensions.into_iter());
+    if !hello.sigalgs.is_empty() {
+        extensions.push('_');
+        extensions.push_str(&list(&mut hello.sigalgs.iter().copied()));
+    }
+    let short = |text: &str, empty: bool| {
+        if empty {
+            return "000000000000".to_owned();
+        }
+        let mut digits = hex(&Sha256::digest(text.as_bytes()));
+        digits.truncate(12);
+        digits
+    };
+    let hashed = format!(
+        "{head}_{}_{}",
+        short(&ciphers, hello.ciphers.is_empty()),
+        short(&extensions, hello.extensions.is_empty()),
+    );
+    (hashed, format!("{head}_{ciphers}_{extensions}"))
+}
+
+/// First and last character of the first ALPN name; of its hex digits when
+/// either is no letter or digit; `00` without one.
+fn alpn_ends(name: Option<&[u8]>) -> [char; 2] {
+    let (Some(&first), Some(&last)) = (name.and_then(<[u8]>::first), name.and_then(<[u8]>::last))
+    else {
+        return ['0', '0'];
+    };
+    if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() {
+        return [char::from(first), char::from(last)];
+    }
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    [digit(first >> 4), digit(last & 0x0f)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the JA4 description: Chrome, TLS 1.3, h2.
+    #[test]
+    fn ja4_of_the_published_example() {
+        let hello = ClientHello {
+            version: 0x0303,
+            supported_versions: vec![0x0304, 0x0303],
+            ciphers: vec![
+                0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013,
+                0xc014, 0x009c, 0x009d, 0x002f, 0x0035,
+            ],
+            extensions: vec![
+                0x001b, 0x0000, 0x0033, 0x0010, 0x4469, 0x0017, 0x002d, 0x000d, 0x0005, 0x0023,
+                0x0012, 0x002b, 0xff01, 0x000b, 0x000a, 0x0015,
+            ],
+            sigalgs: vec![
+                0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601,
+            ],
+            alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
+            ..ClientHello::default()
+        };
+        let (hashed, raw) = ja4(&hello, 't');
+        assert_eq!(hashed, "t13d1516h2_8daaf6152771_e5627efa2ab1");
+        assert!(raw.starts_with("t13d1516h2_002f,0035,009c,"), "{raw}");
+    }
+
+    #[test]
+    fn ja4_without_anything() {
+        let hello = ClientHello {
+            version: 0x0301,
+            ..ClientHello::default()
+        };
+        assert_eq!(ja4(&hello, 't').0, "t10i000000_000000000000_000000000000");
+    }
+
+    #[test]
+    fn alpn_that_is_no_text_shows_its_hex_digits() {
+        assert_eq!(alpn_ends(Some(b"h2")), ['h', '2']);
+        assert_eq!(alpn_ends(Some(b"h")), ['h', 'h']);
+        assert_eq!(alpn_ends(Some(&[0xab, 0xcd])), ['a', 'd']);
+        assert_eq!(alpn_ends(Some(b"")), ['0', '0']);
+        assert_eq!(alpn_ends(None), ['0', '0']);
+    }
+}
