@@ -120,7 +120,10 @@ impl TlsSession {
                         }
                     }
                 } else if side.body_left > 0 {
-                    return Want::Skip(side.body_left as u64);
+                    return Want::Skip(std::mem::take(&mut side.body_left) as u64);
+                }
+                if bytes.is_empty() {
+                    return Want::Bytes;
                 }
                 continue;
             }
