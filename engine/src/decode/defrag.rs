@@ -5,7 +5,7 @@
 
 use super::ip::Ip;
 use super::walk::{Meta, Walk};
-use super::{Decoded, Fragment, Segment, Trouble};
+use super::{Decoded, Fragment, Segment, Trouble, Undecoded};
 use crate::anomaly::{AnomalyKind, AnomalyLog};
 use crate::evidence::PacketRef;
 use crate::policy::Limits;
@@ -39,6 +39,8 @@ struct Datagram {
     ip_len: u32,
     protocol: u8,
     cost: usize,
+    /// Pieces looked at so far.
+    work: usize,
 }
 
 /// Bookkeeping that one fragment costs, so that tiny ones are not free.
@@ -47,6 +49,11 @@ const FRAGMENT_OVERHEAD: usize = 96;
 const DATAGRAM_OVERHEAD: usize = 256;
 /// Largest IP payload.
 const MAX_DATAGRAM: u32 = 65_535;
+/// Pieces that one datagram's fragments may be compared with: a multiple of
+/// what 8,192 fragments of eight bytes need, in any order, many times over.
+/// Without it, cut packets that claim to cover all of them cost far more than
+/// their bytes.
+const MAX_WORK: usize = 1 << 18;
 
 /// Puts fragments together, in packet order over all files.
 #[derive(Debug)]
@@ -114,6 +121,7 @@ impl Defragmenter {
         if !self.datagrams.contains_key(&key) {
             self.serial += 1;
             self.bytes += DATAGRAM_OVERHEAD;
+            self.forget_finished();
             self.waiting.push_back((key, self.serial));
         }
         let serial = self.serial;
@@ -127,6 +135,7 @@ impl Defragmenter {
             ip_len: 0,
             protocol: fragment.protocol,
             cost: DATAGRAM_OVERHEAD,
+            work: 0,
         });
         datagram.ip_len = datagram.ip_len.saturating_add(fragment.ip_len);
         if fragment.at == 0 {
@@ -136,7 +145,7 @@ impl Defragmenter {
         let contradicts = if fragment.more {
             end > known_end
         } else {
-            datagram.end.is_some_and(|known| known != end)
+            datagram.end.is_some_and(|known| known != end) || datagram.reach() > end
         };
         if contradicts {
             anomalies.note(AnomalyKind::IpFragmentMalformed, ts, at, || {
@@ -152,7 +161,14 @@ impl Defragmenter {
             });
         }
         self.bytes += datagram.cost - before;
-        if datagram.end == Some(datagram.covered) {
+        if datagram.work > MAX_WORK {
+            anomalies.note(AnomalyKind::IpFragmentMalformed, ts, at, || {
+                "fragments of a datagram overlap again and again; it was given up".to_owned()
+            });
+            if let Some(datagram) = self.datagrams.remove(&key) {
+                self.bytes = self.bytes.saturating_sub(datagram.cost);
+            }
+        } else if datagram.end == Some(datagram.covered) {
             if let Some(whole) = self.datagrams.remove(&key) {
                 self.bytes = self.bytes.saturating_sub(whole.cost);
                 self.complete(&whole, fragment, at, arena, out, anomalies);
@@ -195,7 +211,10 @@ impl Defragmenter {
             ip_len: Some(whole.ip_len),
             bits: last.bits | Segment::DEFRAGMENTED,
             scope: last.scope,
-            depth: last.depth,
+            // A fragment header may stand in a datagram without a tunnel in
+            // between (RFC 8200 forbids it to nobody): count it as one, so
+            // that datagrams in datagrams end.
+            depth: last.depth.saturating_add(1),
         };
         let ip = Ip {
             src: last.src,
@@ -220,9 +239,14 @@ impl Defragmenter {
         let (malformed, unsupported) = (trouble.malformed, trouble.unsupported);
         out.counters.malformed += u64::from(malformed);
         out.counters.unsupported += u64::from(unsupported && !malformed);
-        // A tunnel inside may carry fragments of its own; each level of it is
-        // one tunnel deeper, so this ends.
+        // What is inside may be fragments again; each level of it is deeper,
+        // so this ends.
         for inner in std::mem::take(&mut out.fragments) {
+            if inner.depth > self.max_depth {
+                out.counters.note(Undecoded::TooDeep);
+                out.counters.malformed += 1;
+                continue;
+            }
             let bytes = usize::try_from(inner.payload_offset)
                 .ok()
                 .and_then(|from| arena.get(from..from.checked_add(inner.payload_len as usize)?))
@@ -250,6 +274,19 @@ impl Defragmenter {
                 }
                 Some(_) => break,
             }
+        }
+    }
+
+    /// Datagrams that became whole leave their place in the queue behind; an
+    /// old one in front must not let these pile up.
+    fn forget_finished(&mut self) {
+        if self.waiting.len() > 64 + 2 * self.datagrams.len() {
+            let datagrams = &self.datagrams;
+            self.waiting.retain(|(key, serial)| {
+                datagrams
+                    .get(key)
+                    .is_some_and(|datagram| datagram.serial == *serial)
+            });
         }
     }
 
@@ -289,9 +326,19 @@ impl Defragmenter {
 }
 
 impl Datagram {
+    /// Where the furthest piece ends.
+    fn reach(&self) -> u32 {
+        self.pieces
+            .last_key_value()
+            .map_or(0, |(start, (len, _))| start + len)
+    }
+
     /// Adds bytes `from..end`, where nothing is held yet; whether they differ
     /// from what is.
     fn insert(&mut self, from: u32, end: u32, payload: &[u8]) -> bool {
+        if from >= end {
+            return false;
+        }
         let part = |low: u32, high: u32| {
             let at = |place: u32| ((place - from) as usize).min(payload.len());
             payload.get(at(low)..at(high)).unwrap_or_default()
@@ -305,7 +352,8 @@ impl Datagram {
             .next_back()
             .filter(|(start, (len, _))| *start + len > from)
             .map_or(from, |(&start, _)| start);
-        for (&start, (len, bytes)) in self.pieces.range(first..end.max(first)) {
+        for (&start, (len, bytes)) in self.pieces.range(first..end) {
+            self.work += 1;
             if start > at {
                 holes.push((at, start.min(end)));
             }

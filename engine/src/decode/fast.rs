@@ -134,7 +134,9 @@ fn transport(
         .saturating_sub(payload_at)
         .min(payload_wire_len);
     segment.payload_len = captured as u32;
-    segment.payload_offset = packet.data_offset + payload_at as u64;
+    segment.payload_offset = packet
+        .data_offset
+        .saturating_add(payload_at.min(packet.data.len()) as u64);
     Some(segment)
 }
 

@@ -209,7 +209,13 @@ impl<S: Sink> Walk<'_, S> {
             return self.cut(Undecoded::TransportCut);
         };
         if self.step() {
-            self.transport(ip, next, at + (usize::from(len) + 2) * 4);
+            let at = at + (usize::from(len) + 2) * 4;
+            // IPv6 may have destination options behind it.
+            if ip.version == 6 {
+                self.extensions(ip, next, at);
+            } else {
+                self.transport(ip, next, at);
+            }
         }
     }
 
@@ -305,7 +311,8 @@ impl<S: Sink> Walk<'_, S> {
             dst: ip.dst,
             ts_ns: self.meta.ts_ns,
             record_offset: self.meta.record_offset,
-            payload_offset: self.data_offset.saturating_add(at as u64),
+            // Where header options are cut, the payload is nowhere: point to the end.
+            payload_offset: self.data_offset.saturating_add(self.data.len().min(at) as u64),
             payload_len: length(have),
             payload_wire_len: length((have + self.meta.cut).saturating_sub(before)),
             ip_len: self.meta.ip_len.unwrap_or(ip.len),

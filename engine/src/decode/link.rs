@@ -23,13 +23,13 @@ impl<S: Sink> Walk<'_, S> {
             119 => self.prism(at),
             127 => self.after_le_length(at, 2, Self::ieee80211),
             138 => self.type_at(at + 16),
-            143 => self.ethernet(at + 6),
+            143 => self.docsis(at),
             163 => self.avs(at),
             192 => self.ppi(at),
             204 => self.ppp(at + 1),
             226 => self.ipnet(at),
             239 => self.nflog(at),
-            274 => self.ethernet(at + 8),
+            274 => self.mpacket(at),
             276 => self.linux_cooked_2(at),
             _ => self.cut(Undecoded::LinkType),
         }
@@ -89,6 +89,7 @@ impl<S: Sink> Walk<'_, S> {
             0x88e7 => self.ethernet(at + 4),
             // Cisco VN-Tag.
             0x8926 => self.type_at(at + 4),
+            0x894f => self.nsh(at),
             _ => self.cut(Undecoded::EtherType),
         }
     }
@@ -156,9 +157,12 @@ impl<S: Sink> Walk<'_, S> {
 
     fn cooked(&mut self, hardware: u16, protocol: u16, at: usize) {
         match (hardware, protocol) {
-            // ARPHRD_NETLINK carries no packets; ARPHRD_IPGRE a GRE protocol type.
+            // ARPHRD_NETLINK carries no packets; ARPHRD_IPGRE a GRE protocol
+            // type; those of 802.11 a frame, with its radio header.
             (824, _) => self.cut(Undecoded::NoData),
-            (801..=803, _) => self.cut(Undecoded::NoData),
+            (801, _) => self.ieee80211(at),
+            (802, _) => self.prism(at),
+            (803, _) => self.after_le_length(at, 2, Self::ieee80211),
             (_, 0x0001 | 0x0003 | 0x000c) => self.cut(Undecoded::NoData),
             (_, 0x0004) => self.llc(at),
             // Devices without a type of their own: PPP, tun, none.
@@ -270,6 +274,52 @@ impl<S: Sink> Walk<'_, S> {
         self.type_at(at + tag);
     }
 
+    /// RFC 8300 §2.2: base header (its length in words of four bytes), service
+    /// path, context.
+    pub(super) fn nsh(&mut self, at: usize) {
+        let Some(base) = self.u32(at) else {
+            return self.cut(Undecoded::LinkCut);
+        };
+        let path = self.u32(at + 4).map(|word| word >> 8);
+        let len = (base >> 16 & 0x3f) as usize * 4;
+        if base >> 30 != 0 || len < 8 {
+            return self.cut(Undecoded::LinkCut);
+        }
+        if !self.enter("nsh", path) {
+            return;
+        }
+        match base & 0xff {
+            1 => self.ipv4(at + len),
+            2 => self.ipv6(at + len),
+            3 => self.ethernet(at + len),
+            4 => self.nsh(at + len),
+            5 => self.mpls(at + len),
+            _ => self.cut(Undecoded::TunnelContent),
+        }
+    }
+
+    /// DOCSIS MAC frames that carry a packet, with or without extended header.
+    fn docsis(&mut self, at: usize) {
+        match self.bytes::<2>(at) {
+            Some([control, extended]) if control & 0xc0 == 0 => {
+                let more = if control & 1 != 0 { extended } else { 0 };
+                self.ethernet(at + 6 + usize::from(more));
+            }
+            Some(_) => self.cut(Undecoded::NoData),
+            None => self.cut(Undecoded::LinkCut),
+        }
+    }
+
+    /// IEEE 802.3br: preamble, of which the last byte tells a frame's start
+    /// from its continuation.
+    fn mpacket(&mut self, at: usize) {
+        match self.u8(at + 7) {
+            Some(0xd5 | 0xe6 | 0x4c | 0x7f | 0xb3) => self.ethernet(at + 8),
+            Some(_) => self.cut(Undecoded::NoData),
+            None => self.cut(Undecoded::LinkCut),
+        }
+    }
+
     /// A header whose length stands at `at + place`, little-endian.
     fn after_le_length(&mut self, at: usize, place: usize, then: impl FnOnce(&mut Self, usize)) {
         match self.bytes::<2>(at + place).map(u16::from_le_bytes) {
@@ -335,13 +385,19 @@ impl<S: Sink> Walk<'_, S> {
         if several {
             self.aggregate(at + header);
         } else {
+            // Some drivers align what follows to four bytes.
+            let padded = header.next_multiple_of(4);
+            let snap = |place: usize| self.bytes::<3>(at + place) == Some([0xaa, 0xaa, 0x03]);
+            if !snap(header) && snap(padded) {
+                header = padded;
+            }
             self.llc(at + header);
         }
     }
 
     /// An A-MSDU: several frames in one, each padded to four bytes.
     fn aggregate(&mut self, at: usize) {
-        let (whole, cut) = (self.data, self.meta.cut);
+        let (whole, meta) = (self.data, self.meta);
         let mut at = at;
         while let Some(len) = self.u16(at + 12).map(usize::from) {
             if len == 0 || !self.step() {
@@ -349,7 +405,8 @@ impl<S: Sink> Walk<'_, S> {
             }
             self.limit(at + 14, len);
             self.llc(at + 14);
-            (self.data, self.meta.cut) = (whole, cut);
+            // One frame's tunnels and faults are not the next one's.
+            (self.data, self.meta) = (whole, meta);
             at += (14 + len).next_multiple_of(4);
         }
     }

@@ -147,6 +147,7 @@ impl<S: Sink> Walk<'_, S> {
                         1 => self.ipv4(at + 8),
                         2 => self.ipv6(at + 8),
                         3 => self.ethernet(at + 8),
+                        4 => self.nsh(at + 8),
                         _ => self.cut(Undecoded::TunnelContent),
                     }
                 }

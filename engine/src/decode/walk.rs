@@ -101,7 +101,7 @@ impl<'w, S: Sink> Walk<'w, S> {
 
     /// Whether one more layer may be read; counts it.
     pub(super) fn step(&mut self) -> bool {
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         if self.steps > MAX_STEPS {
             self.sink.undecoded(Undecoded::TooDeep);
             return false;
