@@ -178,6 +178,12 @@ impl Defragmenter {
         }
     }
 
+    /// What is held, bytes; and entries of the queue.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.bytes, self.waiting.len())
+    }
+
     /// The input has ended: what never became whole is noted.
     pub fn end(&mut self, anomalies: &mut AnomalyLog) {
         while self.give_up_oldest(anomalies, AnomalyKind::IpFragmentIncomplete) {}

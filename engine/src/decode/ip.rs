@@ -312,7 +312,9 @@ impl<S: Sink> Walk<'_, S> {
             ts_ns: self.meta.ts_ns,
             record_offset: self.meta.record_offset,
             // Where header options are cut, the payload is nowhere: point to the end.
-            payload_offset: self.data_offset.saturating_add(self.data.len().min(at) as u64),
+            payload_offset: self
+                .data_offset
+                .saturating_add(self.data.len().min(at) as u64),
             payload_len: length(have),
             payload_wire_len: length((have + self.meta.cut).saturating_sub(before)),
             ip_len: self.meta.ip_len.unwrap_or(ip.len),

@@ -10,12 +10,20 @@
 //!        -> link -> tag -> ip -> transport -> tunnel -> link … +-> fragments -> defrag
 //! ```
 
+#[cfg(test)]
+mod build;
 mod context;
 mod defrag;
+#[cfg(test)]
+mod defrag_tests;
+#[cfg(test)]
+mod differential;
 mod fast;
 mod ip;
 mod link;
 mod reason;
+#[cfg(test)]
+mod tests;
 mod tunnel;
 mod walk;
 

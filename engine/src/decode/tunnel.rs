@@ -247,6 +247,10 @@ impl<S: Sink> Walk<'_, S> {
             header += 4;
         }
         if version == 1 {
+            if flags & 0x2000 != 0 && key.is_none() {
+                self.cut(Undecoded::TransportCut);
+                return true;
+            }
             // Payload length and call id share the key field.
             let [len, call] = key.map_or([0, 0], |key| [key >> 16, key & 0xffff]);
             if protocol != 0x880b || len == 0 {
