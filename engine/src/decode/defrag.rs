@@ -218,7 +218,7 @@ impl Defragmenter {
             bits: last.bits | Segment::DEFRAGMENTED,
             scope: last.scope,
             // A fragment header may stand in a datagram without a tunnel in
-            // between (RFC 8200 forbids it to nobody): count it as one, so
+            // between: hostile senders can. Count it as one, so
             // that datagrams in datagrams end.
             depth: last.depth.saturating_add(1),
         };

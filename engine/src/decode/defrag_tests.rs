@@ -384,7 +384,7 @@ fn datagrams_in_datagrams_end() {
     // completing one completes the next. Unbounded, this is a stack overflow.
     let mut bench = Bench::new(&Limits::default());
     let chained = |next: u32| {
-        let mut header = vec![44, 0, 0, 16 | 0];
+        let mut header = vec![44, 0, 0, 16];
         header.extend(next.to_be_bytes());
         header.extend([0; 8]);
         header
