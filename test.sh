@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands: format, lints, all tests,
+# generated files, a minute of fuzzing, the notebook. For people and machines.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+step() { printf '\n== %s\n' "$1"; }
+
+step "format"
+cargo fmt --all -- --check
+
+step "clippy"
+cargo clippy --quiet --workspace --all-targets -- -D warnings
+
+step "tests"
+cargo test --quiet --workspace
+
+step "crafted samples are what their script makes"
+made=$(mktemp -d)
+trap 'rm -rf "$made"' EXIT
+python3 samples/craft.py "$made/crafted"
+diff -r samples/crafted "$made/crafted"
+echo "no difference"
+
+step "fuzzing (${FUZZ_SECONDS:-60} s)"
+if rustup run nightly cargo fuzz --version >/dev/null 2>&1; then
+    targets=(capture decode tls session x509 policy manifest)
+    each=$(( ${FUZZ_SECONDS:-60} / ${#targets[@]} + 1 ))
+    for target in "${targets[@]}"; do
+        rustup run nightly cargo fuzz run "$target" -- -max_total_time="$each" -verbosity=0
+    done
+else
+    cargo run --quiet -p nsforensics-tests --bin fuzz-loop -- "${FUZZ_SECONDS:-60}"
+fi
+
+step "notebook"
+python=${NSF_NOTEBOOK_PYTHON:-}
+if [ -n "$python" ] && [ -x "$python" ]; then
+    SECRET_KEY="a key for this test only: $(head -c 24 /dev/urandom | base64)"
+    export SECRET_KEY
+    cargo build --quiet
+    binary="${CARGO_TARGET_DIR:-target}/debug/nsforensics"
+    run=$("$binary" analyze samples/agent.pcap --quiet --out "$made/out")
+    "$python" notebooks/verify.py "$run"
+    NSF_RUN="$run" "$python" notebooks/run.py
+else
+    echo "SKIPPED: set NSF_NOTEBOOK_PYTHON to a Python with notebooks/requirements.lock installed"
+fi
+
+step "all passed"
