@@ -179,6 +179,7 @@ pub(crate) fn with_credential(mut facts: PlaintextFacts, class: &'static str) ->
 
 /// HTTP exchanges with a host: status code, and for redirects the scheme and
 /// host of the target.
+#[allow(clippy::type_complexity)] // (status, (scheme, host) of Location) reads well in a table
 pub(crate) fn http(host: &str, answers: &[(Option<u16>, Option<(&str, &str)>)]) -> PlaintextFacts {
     let http: Vec<_> = answers
         .iter()

@@ -99,7 +99,7 @@ impl Defragmenter {
         self.expire(fragment.ts_ns, anomalies);
         let end = fragment.at.saturating_add(fragment.payload_wire_len);
         // All but the last are multiples of eight bytes, none reaches too far.
-        let uneven = fragment.more && fragment.payload_wire_len % 8 != 0;
+        let uneven = fragment.more && !fragment.payload_wire_len.is_multiple_of(8);
         if end > MAX_DATAGRAM || fragment.payload_wire_len == 0 || uneven {
             anomalies.note(AnomalyKind::IpFragmentMalformed, ts, at, || {
                 format!("bytes {}..{end} of a datagram", fragment.at)

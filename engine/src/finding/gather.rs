@@ -394,16 +394,14 @@ fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Findi
     } else {
         format!("{} {times}", subject.count)
     };
-    let followed = (key.check_id == "NS-01.http_upgrade" && key.detail.ends_with(" upgraded"))
-        .then(|| {
-            let host = key.detail.trim_end_matches(" upgraded");
-            if upgrades.followed(key.src, host, subject.first) {
-                "; the client then connected over TLS"
-            } else {
-                "; no TLS connection to it followed in the capture"
-            }
-        })
-        .unwrap_or_default();
+    let upgraded = key.detail.strip_suffix(" upgraded");
+    let followed = match upgraded.filter(|_| key.check_id == "NS-01.http_upgrade") {
+        Some(host) if upgrades.followed(key.src, host, subject.first) => {
+            "; the client then connected over TLS"
+        }
+        Some(_) => "; no TLS connection to it followed in the capture",
+        None => "",
+    };
     let explanation = format!(
         "{reason}{followed}: {} to {} port {}, seen {often} from {} to {}",
         key.src, key.destination, key.dst_port, subject.first, subject.last

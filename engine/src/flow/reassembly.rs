@@ -104,7 +104,7 @@ pub struct Stream {
     /// Position of the FIN.
     fin: Option<u64>,
     early: Option<Box<EarlySegments>>,
-    recent: Option<Box<VecDeque<u8>>>,
+    recent: Option<VecDeque<u8>>,
     /// Bytes missing so far.
     pub missed: u64,
 }

@@ -616,7 +616,7 @@ impl<C: Content> Shard<C> {
         self.free.push(slot);
         self.heap_bytes = self.heap_bytes.saturating_sub(flow.heap_bytes);
         let reason = flow.end_reason(reason);
-        let ended = flow.into_ended(limits, &mut self.certificates, reason, at);
+        let ended = flow.finish(limits, &mut self.certificates, reason, at);
         self.ended.push(ended);
     }
 }
@@ -641,7 +641,7 @@ impl<C: Content> Flow<C> {
         }
     }
 
-    fn into_ended(
+    fn finish(
         &mut self,
         limits: &Limits,
         certificates: &mut CertificateCache,

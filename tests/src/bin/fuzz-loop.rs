@@ -93,7 +93,8 @@ fn main() {
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut rounds = 0_u64;
     while Instant::now() < until {
-        let input = mutate(&mut random, &corpus[random.below(corpus.len())].clone());
+        let seed_file = &corpus[random.below(corpus.len())];
+        let input = mutate(&mut random, seed_file);
         let (name, target) = TARGETS[random.below(TARGETS.len())];
         let begun = Instant::now();
         if std::panic::catch_unwind(|| target(&input)).is_err() {

@@ -65,22 +65,15 @@ impl Audit for HttpUpgrade {
         }
         answers
             .into_iter()
-            .filter_map(|((host, answer), count)| match answer {
+            .map(|((host, answer), count)| match answer {
                 Answer::Upgraded if policy.network.tls.upgrade_insecure.log_upgrades => {
                     let reason = format!("{count} requests were sent on to https://");
-                    Some(Outcome::violated(
-                        &META,
-                        Severity::Low,
-                        format!("{host} upgraded"),
-                        reason,
-                    ))
+                    Outcome::violated(&META, Severity::Low, format!("{host} upgraded"), reason)
                 }
-                Answer::Upgraded => Some(Outcome::passed(&META)),
-                Answer::Refused => Some(Outcome::refused(
-                    &META,
-                    host,
-                    "the server refused plaintext HTTP",
-                )),
+                Answer::Upgraded => Outcome::passed(&META),
+                Answer::Refused => {
+                    Outcome::refused(&META, host, "the server refused plaintext HTTP")
+                }
                 Answer::Served => {
                     let reason = format!("{count} requests were served in plaintext");
                     let severity = if policy.network.tls.required {
@@ -88,17 +81,9 @@ impl Audit for HttpUpgrade {
                     } else {
                         Severity::Info
                     };
-                    Some(Outcome::violated(
-                        &META,
-                        severity,
-                        format!("{host} served"),
-                        reason,
-                    ))
+                    Outcome::violated(&META, severity, format!("{host} served"), reason)
                 }
-                Answer::Unseen => Some(Outcome::not_observed(
-                    &META,
-                    "the answer is not in the capture",
-                )),
+                Answer::Unseen => Outcome::not_observed(&META, "the answer is not in the capture"),
             })
             .collect()
     }

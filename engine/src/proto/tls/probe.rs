@@ -43,7 +43,7 @@ pub fn probe(bytes: &[u8]) -> Probe {
             Some(&[kind, a, b, c]) => {
                 let message = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
                 let fits = match kind {
-                    1 | 2 => message >= MIN_HELLO && message <= 0xffff,
+                    1 | 2 => (MIN_HELLO..=0xffff).contains(&message),
                     0 | 14 => message == 0,
                     4 | 11..=13 | 15 | 16 | 20 | 22 => message <= 0x3_ffff,
                     _ => false,

@@ -592,15 +592,6 @@ impl TlsSession {
             ticket_hash.or_else(|| (!session_id.is_empty()).then(|| short_hash(&session_id)));
         now.client_session_id = session_id;
         now.facts.client = Some(Arc::new(hello));
-        if let Some(early) = now
-            .facts
-            .client
-            .as_deref()
-            .filter(|client| client.early_data)
-        {
-            // Early data is encrypted and counted, never read.
-            let _ = early;
-        }
         (!malformed).then_some(())
     }
 
@@ -728,10 +719,8 @@ impl TlsSession {
                 now.facts.client_cert_requested = true;
             }
             14 => now.server_flight = true,
-            15 if is_client => {
-                if now.facts.version.is_some_and(|version| version.0 >= 0x0303) {
-                    now.facts.key_exchange.client_signature = Some(read.u16()?);
-                }
+            15 if is_client && now.facts.version.is_some_and(|version| version.0 >= 0x0303) => {
+                now.facts.key_exchange.client_signature = Some(read.u16()?);
             }
             22 => {
                 // Status type, then the response (RFC 6066 §8, RFC 6961 §2.2).
