@@ -1,0 +1,176 @@
+//! The samples against what they were made to show. An expectation names only
+//! what matters of its capture: the services of the flows in order, the
+//! outcomes of checks by status, their worst severities, the TLS handshakes.
+
+use crate::public::list;
+use crate::runs::{self, How, Row, number, text};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples")
+}
+
+/// Every file below `folder` whose name ends so, in the order of their paths.
+fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("samples are readable") {
+            let path = entry.expect("samples are readable").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().ends_with(end) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn entries<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = (&'v String, &'v Value)> {
+    value
+        .get(key)
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+}
+
+/// A table in the order of time.
+fn in_time(folder: &Path, name: &str) -> Vec<Row> {
+    let mut rows = runs::table(folder, name);
+    rows.sort_by_key(|row| (number(row, "first_offset"), text(row, "ts").to_owned()));
+    rows
+}
+
+/// Everything in which a run differs from its expectation.
+fn differences(expected: &Value, folder: &Path) -> Vec<String> {
+    let mut problems = Vec::new();
+    let verdicts: BTreeMap<String, Row> = runs::table(folder, "verdicts")
+        .into_iter()
+        .map(|row| (text(&row, "check_id").to_owned(), row))
+        .collect();
+    let nothing = Row::new();
+    for (check, counts) in entries(expected, "checks") {
+        let row = verdicts.get(check).unwrap_or(&nothing);
+        for (status, count) in counts.as_object().into_iter().flatten() {
+            let actual = number(row, status);
+            if actual != count.as_i64() {
+                problems.push(format!(
+                    "{check} {status}: expected {count}, got {actual:?}"
+                ));
+            }
+        }
+    }
+    for (check, severity) in entries(expected, "worst") {
+        let actual = text(verdicts.get(check).unwrap_or(&nothing), "worst_severity");
+        if Some(actual) != severity.as_str() {
+            problems.push(format!(
+                "{check} worst: expected {severity}, got {actual:?}"
+            ));
+        }
+    }
+    let services: Vec<_> = in_time(folder, "flows")
+        .iter()
+        .map(|row| row.get("service").cloned().unwrap_or_default())
+        .collect();
+    if services != list(expected, "services") {
+        problems.push(format!("services: got {services:?}"));
+    }
+    let handshakes = in_time(folder, "tls_handshakes");
+    let wanted = list(expected, "tls");
+    if handshakes.len() != wanted.len() {
+        problems.push(format!(
+            "handshakes: expected {}, got {}",
+            wanted.len(),
+            handshakes.len()
+        ));
+    }
+    for (number, (row, wanted)) in handshakes.iter().zip(wanted).enumerate() {
+        for (column, value) in wanted.as_object().into_iter().flatten() {
+            let actual = row.get(column).unwrap_or(&Value::Null);
+            if actual != value {
+                problems.push(format!(
+                    "handshake {number} {column}: expected {value}, got {actual}"
+                ));
+            }
+        }
+    }
+    problems
+}
+
+#[test]
+fn samples_show_what_they_were_made_to_show() {
+    let mut problems = Vec::new();
+    let mut seen: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    let expectations = files(&samples(), ".expect.json");
+    assert!(expectations.len() > 50, "the samples are not there");
+    for path in expectations {
+        let expected: Value =
+            serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
+        let name = expected["capture"].as_str().expect("the capture's name");
+        let out = tempfile::tempdir().expect("a temporary folder");
+        let report = runs::run(&path.with_file_name(name), out.path(), &How::default())
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let found = differences(&expected, &report.folder);
+        problems.extend(found.iter().map(|problem| format!("{name}: {problem}")));
+        for row in runs::table(&report.folder, "verdicts") {
+            let seen = seen.entry(text(&row, "check_id").to_owned()).or_default();
+            let count = |status| number(&row, status).unwrap_or_default();
+            if count("failed") + count("warned") > 0 {
+                seen.insert("violated");
+            }
+            if count("passed") + count("refused") > 0 {
+                seen.insert("passed");
+            }
+            if count("not_observed") > 0 || text(&row, "verdict") == "not_observed" {
+                seen.insert("not observed");
+            }
+        }
+    }
+    for (check, seen) in seen.iter().filter(|(check, _)| check.starts_with("NS-01.")) {
+        if seen.len() < 3 {
+            problems.push(format!("{check}: the samples show only {seen:?}"));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn crafted_samples_are_what_the_generator_writes() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let made = Command::new("python3")
+        .arg("-B")
+        .arg(samples().join("craft.py"))
+        .arg(out.path())
+        .status();
+    let Ok(status) = made else {
+        eprintln!("SKIPPED: no python3 to write the crafted samples with");
+        return;
+    };
+    assert!(status.success(), "craft.py failed");
+    let contents = |folder: &Path| -> BTreeMap<PathBuf, Vec<u8>> {
+        files(folder, "")
+            .into_iter()
+            .map(|path| {
+                let name = path.file_name().unwrap_or_default().into();
+                (name, std::fs::read(&path).expect("readable"))
+            })
+            .collect()
+    };
+    let (kept, made) = (contents(&samples().join("crafted")), contents(out.path()));
+    assert_eq!(
+        kept.keys().collect::<Vec<_>>(),
+        made.keys().collect::<Vec<_>>()
+    );
+    for (name, bytes) in kept {
+        assert!(
+            made.get(&name) == Some(&bytes),
+            "{} differs",
+            name.display()
+        );
+    }
+}
