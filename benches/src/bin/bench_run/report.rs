@@ -43,6 +43,12 @@ impl Case {
         median(pairs.map(|(one, other)| one.wall / other.wall).collect())
     }
 
+    /// The same of CPU time, which other load on the machine disturbs far less.
+    fn cpu_ratio(&self, program: &str, to: &str) -> Option<f64> {
+        let pairs = self.rounds(program).iter().zip(self.rounds(to));
+        median(pairs.map(|(one, other)| one.cpu / other.cpu).collect())
+    }
+
     /// Highest private memory of all rounds, MiB.
     fn peak_mib(&self, program: &str) -> Option<f64> {
         let peak = self
@@ -67,8 +73,8 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
 /// What was measured.
 pub fn measurements(cases: &[Case]) -> String {
     let mut text = String::from(
-        "| capture | program | wall s | CPU s | wall / openssl | wall / cat | GB/s | Mpackets/s | peak RssAnon MiB |\n\
-         | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+        "| capture | program | wall s | CPU s | wall / openssl | CPU / openssl | wall / cat | GB/s | Mpackets/s | peak RssAnon MiB |\n\
+         | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     for case in cases {
         for (program, rounds) in &case.programs {
@@ -78,9 +84,10 @@ pub fn measurements(cases: &[Case]) -> String {
                 continue;
             };
             text.push_str(&format!(
-                "| {} | {program} | {wall:.3} | {cpu:.3} | {} | {} | {:.2} | {:.2} | {} |\n",
+                "| {} | {program} | {wall:.3} | {cpu:.3} | {} | {} | {} | {:.2} | {:.2} | {} |\n",
                 case.name,
                 figure(case.ratio(program, OPENSSL)),
+                figure(case.cpu_ratio(program, OPENSSL)),
                 figure(case.ratio(program, CAT)),
                 case.bytes as f64 / wall / 1e9,
                 case.packets as f64 / wall / 1e6,
