@@ -155,7 +155,102 @@ fn endpoint(value: &Value, key: &str) -> (String, u64) {
 }
 
 /// Streams that differ, each with the reason. (expected: tshark; actual: ours)
-const EXPLAINED: &[(&str, u64, &str)] = &[];
+const EXPLAINED: &[(&str, u64, &str)] = &[
+    (
+        "broken/suricata-verify/bug-1450-05/tls_DER-incomplete-content.pcap",
+        0,
+        AFTER_DAMAGE,
+    ),
+    (
+        "broken/suricata-verify/smtp-to-comma/10.7.29.101_49898-178.63.41.150_25.pcap",
+        0,
+        AFTER_DAMAGE,
+    ),
+    (
+        "encap/suricata-verify/tcp-protodetect-bailout/input.pcap",
+        0,
+        BEHIND_A_GAP,
+    ),
+    (
+        "encap/suricata-verify/tcp-rst-unacked-stream-04-gap-ips/input.pcap",
+        0,
+        RESET_DATA,
+    ),
+    (
+        "fragments/zeek/tunnels/gtp/gtp9_unknown_or_too_short_payload.pcap",
+        0,
+        BEHIND_A_GAP,
+    ),
+    (
+        "malware_c2/zeek/contentline/contentline-irc-5k-line.pcap",
+        0,
+        MARKS,
+    ),
+    (
+        "tcp_reassembly/arkime/tcp-reassembly-synthetic.pcap",
+        4,
+        MARKS,
+    ),
+    (
+        "tcp_reassembly/suricata-verify/dcerpc/dce-gap-handling/input.pcap",
+        0,
+        MARKS,
+    ),
+    (
+        "tcp_reassembly/suricata-verify/http-pipeline-files-with-gap/input.pcap",
+        0,
+        MARKS,
+    ),
+    (
+        "tcp_reassembly/suricata-verify/tcp-rst-unacked-stream-09/TLPW1-tcp-110.37.219.134-10.12.14.101-tcp-990-49230.pcap",
+        0,
+        BEHIND_A_GAP,
+    ),
+    (
+        "tcp_reassembly/suricata-verify/tcp-rst-unacked-stream-11/TLPW1-tcp-47.32.209.86-10.11.23.101-tcp-80-49470.pcap",
+        0,
+        BEHIND_A_GAP,
+    ),
+    (
+        "tcp_reassembly/suricata-verify/tcp-rst-unacked-stream-12/TLPW1-tcp-110.37.219.134-10.12.14.101-tcp-990-49254.pcap",
+        0,
+        BEHIND_A_GAP,
+    ),
+    ("tcp_reassembly/tcpdump/tcp_rst_data.pcap", 0, RESET_DATA),
+    (
+        "tcp_reassembly/zeek/http/content-range-gap-skip.pcap",
+        0,
+        MARKS,
+    ),
+    (
+        "tcp_reassembly/zeek/http/zero-length-bodies-with-drops.pcap",
+        0,
+        MARKS,
+    ),
+    ("tls/brimcap/oneflow.pcap", 0, MARKS),
+    ("tls/nDPI/default/heuristic_tcp_ack_payload.pcap", 0, MARKS),
+    (
+        "tls/nDPI/default/heuristic_tcp_ack_payload.pcap",
+        3,
+        RESET_DATA,
+    ),
+    ("tls/nDPI/default/tls_missing_ch_frag.pcap", 0, MARKS),
+    (
+        "tls/suricata-verify/mqtt-events-missing-connect/input.pcap",
+        2,
+        MARKS,
+    ),
+    (
+        "tls/suricata-verify/tls/tls-bypass-missing-event/tor_bl.pcap",
+        1,
+        MARKS,
+    ),
+];
+
+const AFTER_DAMAGE: &str = "tshark stops at the damaged record; packets behind it are read here";
+const BEHIND_A_GAP: &str = "tshark leaves out text behind a gap";
+const MARKS: &str = "tshark writes `[n bytes missing in capture file]` into the text";
+const RESET_DATA: &str = "tshark shows the text of a reset (RFC 9293 §3.5.3) as the stream's";
 
 #[test]
 fn streams_are_those_that_tshark_follows() {
@@ -223,7 +318,10 @@ fn streams_are_those_that_tshark_follows() {
                 };
                 (or_empty(a), or_empty(b))
             });
-            if said == Some((a.clone(), b.clone())) {
+            // Which end `a` is differs from the same file's packet counts now
+            // and then (IPv6 above all); the text says it just as well.
+            let turned = said == Some((b.clone(), a.clone()));
+            if turned || said == Some((a.clone(), b.clone())) {
                 same += 1;
             } else if !EXPLAINED
                 .iter()

@@ -848,7 +848,7 @@ impl TcpParts<'_> {
         if segment.window == 0 && !has(Segment::RST) && !syn {
             self.history.note(direction, Letter::ZeroWindow);
         }
-        if has(Segment::ACK) {
+        if has(Segment::ACK) && (syn || !self.is_challenge(peer, segment.ack)) {
             self.half[peer].stream.acknowledged(segment.ack);
         }
         let acceptable = self.acceptable(me, segment.seq);
@@ -881,6 +881,17 @@ impl TcpParts<'_> {
                 self.gap(side, missed, reader);
             }
         }
+    }
+
+    /// Whether an ACK without SYN answers a SYN with what was never sent: the
+    /// remains of an older connection (RFC 9293 §3.10.7.3, RFC 5961 §4.2),
+    /// which the sender of the SYN answers with a RST that ends only that one.
+    fn is_challenge(&self, opener: usize, ack: u32) -> bool {
+        const SLACK: i64 = 1 << 17;
+        let stream = &self.half[opener].stream;
+        let sent = stream.bytes().cast_signed();
+        self.ends.state[opener] == End::SynSent
+            && !(0..=sent + SLACK).contains(&stream.position(ack))
     }
 
     /// Whether a RST's sequence number lies near what its sender last sent.

@@ -150,6 +150,28 @@ fn handshake(bench: &mut Bench, ms: i64, isn: u32) {
 }
 
 #[test]
+fn remains_of_an_older_connection_do_not_end_the_new_one() {
+    // The server still holds the old connection and says where (RFC 9293
+    // §3.10.7.3): the client resets that one and sends its SYN again.
+    let mut bench = Bench::new(Limits::default());
+    bench.tcp(0, '>', "S", 255_601_861, 0, "");
+    bench.tcp(1, '<', "A", 3_738_406_957, 1_116_180_385, "");
+    bench.tcp(2, '>', "R", 1_116_180_385, 1_116_180_385, "");
+    bench.tcp(3_000, '>', "S", 255_601_861, 0, "");
+    bench.tcp(3_001, '<', "SA", 4_081_086_534, 255_601_862, "");
+    bench.tcp(3_002, '>', "A", 255_601_862, 4_081_086_535, "");
+    bench.tcp(3_003, '>', "A", 255_601_862, 4_081_086_535, "hello");
+    bench.tcp(18_000, '<', "A", 4_081_086_535, 255_601_867, "yes");
+    let ended = bench.finish();
+    let [flow] = &ended[..] else {
+        panic!("{ended:?}")
+    };
+    assert_eq!(flow.facts, ["hello", "yes"]);
+    assert_eq!(flow.record.conn_state, ConnState::S1);
+    assert!(flow.anomalies.is_empty(), "{:?}", flow.anomalies);
+}
+
+#[test]
 fn an_ordinary_connection_has_one_row() {
     let mut bench = Bench::new(Limits::default());
     handshake(&mut bench, 0, 100);
