@@ -18,6 +18,11 @@ mod secret;
 mod selection;
 mod version;
 
+/// Flows and rows are many small allocations from several threads; measured on
+/// captures of small packets against the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use clap::Parser as _;
 use logs::complain;
 use secret::EnvironmentKey;

@@ -14,8 +14,11 @@ use crate::flow::FlowRecord;
 use crate::policy::Policy;
 use crate::proto::SessionFacts;
 use crate::time::CaptureTime;
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 
 /// Flow ids kept for one finding.
@@ -37,6 +40,61 @@ pub(super) struct Key {
     pub(super) destination: String,
     pub(super) dst_port: u16,
     pub(super) detail: String,
+}
+
+/// What tells findings apart while they are gathered: cheap to compare, for
+/// every violation of every flow asks. [`Key`] is made of it when parts merge.
+#[derive(Debug)]
+struct Quick {
+    check_id: &'static str,
+    src: IpAddr,
+    dst: IpAddr,
+    dst_port: u16,
+    name: Option<Box<str>>,
+    detail: String,
+}
+
+impl Quick {
+    fn new(flow: &FlowRecord, outcome: &Outcome) -> Self {
+        Self {
+            check_id: outcome.check_id,
+            src: flow.src,
+            dst: flow.dst,
+            dst_port: flow.dst_port,
+            name: flow.server_name.clone(),
+            detail: outcome.detail.clone(),
+        }
+    }
+
+    fn is(&self, flow: &FlowRecord, outcome: &Outcome) -> bool {
+        self.check_id == outcome.check_id
+            && self.src == flow.src
+            && self.dst == flow.dst
+            && self.dst_port == flow.dst_port
+            && self.name == flow.server_name
+            && self.detail == outcome.detail
+    }
+
+    fn into_key(self) -> Key {
+        let destination = self.name.map_or_else(|| self.dst.to_string(), String::from);
+        Key::new(
+            self.check_id,
+            self.src,
+            destination,
+            self.dst_port,
+            self.detail,
+        )
+    }
+}
+
+fn quick_hash(
+    hasher: &RandomState,
+    check_id: &str,
+    ends: (IpAddr, IpAddr, u16),
+    name: Option<&str>,
+    detail: &str,
+) -> u64 {
+    hasher.hash_one((check_id, ends, name, detail))
 }
 
 /// One occurrence: when, in which flow, in which packet.
@@ -121,10 +179,15 @@ impl Default for Tally {
 #[derive(Debug)]
 pub struct Gatherer {
     enabled: bool,
+    hasher: RandomState,
+    /// What flows brought since the last merge.
+    fresh: HashTable<(Quick, Subject)>,
+    /// What was merged, held to the cap.
     findings: BTreeMap<Key, Subject>,
     max_findings: usize,
     /// Occurrences of findings beyond the cap.
     dropped: u64,
+    fresh_coverage: Vec<((u32, &'static str), Tally)>,
     coverage: BTreeMap<(u32, &'static str), Tally>,
     attempts: Attempts,
     upgrades: Upgrades,
@@ -148,9 +211,12 @@ impl Gatherer {
     pub fn new(policy: &Policy) -> Self {
         Self {
             enabled: policy.network.tls.enabled,
+            hasher: RandomState::default(),
+            fresh: HashTable::new(),
             findings: BTreeMap::new(),
             max_findings: policy.limits.max_findings,
             dropped: 0,
+            fresh_coverage: Vec::new(),
             coverage: BTreeMap::new(),
             attempts: Attempts::default(),
             upgrades: Upgrades::default(),
@@ -177,10 +243,7 @@ impl Gatherer {
     }
 
     fn outcome(&mut self, flow: &FlowRecord, ts: CaptureTime, at: PacketRef, outcome: &Outcome) {
-        let tally = self
-            .coverage
-            .entry((flow.first.capture, outcome.check_id))
-            .or_default();
+        let tally = self.tally(flow.first.capture, outcome.check_id);
         tally.by_status[outcome.status as usize] += 1;
         match outcome.status {
             Status::NotObserved => {
@@ -202,33 +265,77 @@ impl Gatherer {
     }
 
     fn violation(&mut self, flow: &FlowRecord, ts: CaptureTime, at: PacketRef, outcome: &Outcome) {
-        let key = Key::new(
-            outcome.check_id,
-            flow.src,
-            flow.destination(),
-            flow.dst_port,
-            outcome.detail.clone(),
-        );
-        let reason = outcome.reason.clone().into_owned();
-        let one = Subject {
+        let ends = (flow.src, flow.dst, flow.dst_port);
+        let name = flow.server_name.as_deref();
+        let hash = quick_hash(&self.hasher, outcome.check_id, ends, name, &outcome.detail);
+        let rank = (std::cmp::Reverse(outcome.severity), ts, flow.flow_id);
+        if let Some((_, known)) = self
+            .fresh
+            .find_mut(hash, |(quick, _)| quick.is(flow, outcome))
+        {
+            known.first = known.first.min(ts);
+            known.last = known.last.max(ts);
+            known.severity = known.severity.max(outcome.severity);
+            known.count += 1;
+            known.dst = known.dst.min((ts, flow.dst));
+            if rank < (known.reason.0, known.reason.1, known.reason.2) {
+                let reason = outcome.reason.clone().into_owned();
+                known.reason = (rank.0, rank.1, rank.2, reason);
+            }
+            known.seen.push((ts, flow.flow_id, at));
+            return;
+        }
+        let mut seen = Smallest::new(MAX_FLOWS);
+        seen.push((ts, flow.flow_id, at));
+        let subject = Subject {
             first: ts,
             last: ts,
             severity: outcome.severity,
             count: 1,
             dst: (ts, flow.dst),
-            reason: (
-                std::cmp::Reverse(outcome.severity),
-                ts,
-                flow.flow_id,
-                reason,
-            ),
-            seen: {
-                let mut seen = Smallest::new(MAX_FLOWS);
-                seen.push((ts, flow.flow_id, at));
-                seen
-            },
+            reason: (rank.0, rank.1, rank.2, outcome.reason.clone().into_owned()),
+            seen,
         };
-        self.merge_subject(key, one);
+        let hasher = &self.hasher;
+        self.fresh
+            .insert_unique(hash, (Quick::new(flow, outcome), subject), |(quick, _)| {
+                let ends = (quick.src, quick.dst, quick.dst_port);
+                quick_hash(
+                    hasher,
+                    quick.check_id,
+                    ends,
+                    quick.name.as_deref(),
+                    &quick.detail,
+                )
+            });
+    }
+
+    /// The tally of a check in a file. Ids are the registry's own texts, so their
+    /// addresses tell them apart, and the latest file's stand at the end.
+    fn tally(&mut self, capture: u32, check_id: &'static str) -> &mut Tally {
+        let known = self
+            .fresh_coverage
+            .iter()
+            .rposition(|((file, id), _)| *file == capture && std::ptr::eq(*id, check_id));
+        let at = known.unwrap_or(self.fresh_coverage.len());
+        if known.is_none() {
+            self.fresh_coverage
+                .push(((capture, check_id), Tally::default()));
+        }
+        &mut self.fresh_coverage[at].1
+    }
+
+    fn settle_coverage(&mut self, fresh: Vec<((u32, &'static str), Tally)>) {
+        for (key, tally) in fresh {
+            self.coverage.entry(key).or_default().merge(tally);
+        }
+    }
+
+    /// Brings what is fresh under the cap.
+    fn settle(&mut self, fresh: HashTable<(Quick, Subject)>) {
+        for (quick, subject) in fresh {
+            self.merge_subject(quick.into_key(), subject);
+        }
     }
 
     fn merge_subject(&mut self, key: Key, subject: Subject) {
@@ -245,14 +352,15 @@ impl Gatherer {
         }
     }
 
-    /// Different findings so far.
+    /// Different findings so far; those that differ in the address behind one
+    /// name may count several times until they are merged.
     pub fn len(&self) -> usize {
-        self.findings.len()
+        self.findings.len() + self.fresh.len()
     }
 
     /// Whether there is no finding yet.
     pub fn is_empty(&self) -> bool {
-        self.findings.is_empty()
+        self.len() == 0
     }
 
     /// Takes what another shard gathered.
@@ -261,18 +369,11 @@ impl Gatherer {
         for (key, subject) in other.findings {
             self.merge_subject(key, subject);
         }
+        self.settle(other.fresh);
         for (key, tally) in other.coverage {
-            let known = self.coverage.entry(key).or_default();
-            for (sum, more) in known.by_status.iter_mut().zip(tally.by_status) {
-                *sum += more;
-            }
-            for (reason, count) in tally.reasons {
-                *known.reasons.entry(reason).or_default() += count;
-            }
-            known.bytes_affected += tally.bytes_affected;
-            known.examples.append(tally.examples);
-            known.violated.append(tally.violated);
+            self.coverage.entry(key).or_default().merge(tally);
         }
+        self.settle_coverage(other.fresh_coverage);
         self.attempts.merge(other.attempts);
         self.upgrades.merge(other.upgrades);
     }
@@ -282,6 +383,10 @@ impl Gatherer {
         for dance in std::mem::take(&mut self.attempts).dances() {
             self.outcome(&dance.flow, dance.ts, dance.at, &dance.outcome);
         }
+        let fresh = std::mem::take(&mut self.fresh);
+        self.settle(fresh);
+        let fresh = std::mem::take(&mut self.fresh_coverage);
+        self.settle_coverage(fresh);
         let mut prevalence: BTreeMap<(&str, &str, u16, &str), BTreeSet<IpAddr>> = BTreeMap::new();
         for key in self.findings.keys() {
             let same = (
@@ -475,6 +580,18 @@ fn coverage_row(capture: u32, check_id: &'static str, tally: Tally) -> CoverageR
 }
 
 impl Tally {
+    fn merge(&mut self, other: Self) {
+        for (sum, more) in self.by_status.iter_mut().zip(other.by_status) {
+            *sum += more;
+        }
+        for (reason, count) in other.reasons {
+            *self.reasons.entry(reason).or_default() += count;
+        }
+        self.bytes_affected += other.bytes_affected;
+        self.examples.append(other.examples);
+        self.violated.append(other.violated);
+    }
+
     pub(super) fn main_reason(&self) -> Option<(&str, u64)> {
         let best = self
             .reasons

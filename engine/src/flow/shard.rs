@@ -62,8 +62,9 @@ pub struct Ended<F> {
     /// Rows are written in this order: by the packet that ended the flow, then
     /// by the flow's first packet and its place within that packet.
     pub order: (u64, u64, u32),
-    /// The row, without what content and policy add to it.
-    pub record: FlowRecord,
+    /// The row, without what content and policy add to it. Boxed: it is
+    /// handed on a few times before it is written.
+    pub record: Box<FlowRecord>,
     /// What its content said.
     pub facts: F,
     /// What was odd about it.
@@ -607,16 +608,18 @@ impl<C: Content> Shard<C> {
     }
 
     fn end(&mut self, limits: &Limits, slot: u32, reason: EndReason, at: Place) {
-        let Some(mut flow) = self.flows.get_mut(slot as usize).and_then(Option::take) else {
+        let Some(place) = self.flows.get_mut(slot as usize) else {
             return;
         };
+        let Some(flow) = place else { return };
         if let Ok(entry) = self.table.find_entry(flow.hash, |&other| other == slot) {
             entry.remove();
         }
-        self.free.push(slot);
         self.heap_bytes = self.heap_bytes.saturating_sub(flow.heap_bytes);
         let reason = flow.end_reason(reason);
         let ended = flow.finish(limits, &mut self.certificates, reason, at);
+        *place = None;
+        self.free.push(slot);
         self.ended.push(ended);
     }
 }
@@ -695,7 +698,7 @@ impl<C: Content> Flow<C> {
             },
             _ => ConnState::Oth,
         };
-        let record = FlowRecord {
+        let record = Box::new(FlowRecord {
             flow_id,
             first: self.first.packet,
             ts: CaptureTime::from_nanos(self.first_ts_ns),
@@ -740,7 +743,7 @@ impl<C: Content> Flow<C> {
             } else {
                 std::mem::take(&mut self.files)
             },
-        };
+        });
         Ended {
             order: (at.global, self.first.global, self.nth_of_packet),
             record,

@@ -15,7 +15,7 @@ use crate::table::TlsRow;
 pub(super) struct Judged {
     /// See [`Ended::order`].
     pub(super) order: (u64, u64, u32),
-    pub(super) flow: FlowRecord,
+    pub(super) flow: Box<FlowRecord>,
     pub(super) tls: Vec<TlsRow>,
     pub(super) anomalies: Vec<Anomaly>,
 }

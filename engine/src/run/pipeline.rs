@@ -329,5 +329,5 @@ fn push(outputs: &mut OutputSet, certificates: &mut CertificateBook, judged: Jud
         certificates.note_handshake(&row.handshake, &row.destination);
         outputs.push_tls(row)?;
     }
-    outputs.push_flow(judged.flow)
+    outputs.push_flow(*judged.flow)
 }
