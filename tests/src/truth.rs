@@ -138,6 +138,43 @@ fn session_of_run(row: &Row) -> String {
 const EXPLAINED: &[(&str, &str, &str)] = &[
     (
         "broken/suricata-verify/bug-1450-05/tls_DER-incomplete-content.pcap",
+        "tls",
+        "a record's length lies: tshark takes it as it stands and stops behind it, we count it as \
+         lost and read on, so the ServerHello in it is missing",
+    ),
+    (
+        "broken/suricata-verify/bug-1450-05/tls_DER-incomplete-content.pcap",
+        "certs",
+        "as its TLS",
+    ),
+    (
+        "malware_c2/zeek-agenttesla-detector/db9f075c-7879-4957-923a-f79fac957a2d.pcap",
+        "tls",
+        "the server's segments are out of order in the capture; tshark puts them together only \
+         when told to",
+    ),
+    (
+        "weak_tls/mercury/openvpn_tcp_multi.pcap",
+        "tls",
+        "TLS inside OpenVPN's own packets is not read",
+    ),
+    (
+        "weak_tls/mercury/openvpn_tcp_multi.pcap",
+        "certs",
+        "TLS inside OpenVPN's own packets is not read",
+    ),
+    (
+        "quic/ja4/chrome-cloudflare-quic-with-secrets.pcapng",
+        "certs",
+        "TLS 1.3: visible only with the secrets that were taken out of the file",
+    ),
+    (
+        "weak_tls/zeek/tls/ssl-v2.pcap",
+        "tls",
+        "tshark's field for the version is that of TLS: empty for SSL 2, which we name",
+    ),
+    (
+        "broken/suricata-verify/bug-1450-05/tls_DER-incomplete-content.pcap",
         "packets",
         "tshark stops at a record that it does not support or finds damaged",
     ),

@@ -124,26 +124,12 @@ impl Chunk {
     /// end of the chunk before. Gives an empty walk when that lies behind this
     /// chunk.
     pub fn walk_from<'a, F: FnMut(Packet<'a>)>(&'a self, start: u64, sink: F) -> Walked {
-        self.walk_part(start, self.end, sink)
-    }
-
-    /// The packet whose record begins at `offset`, once more; for the few that
-    /// are looked at twice, such as the first of a flow.
-    pub fn packet_at(&self, offset: u64) -> Option<Packet<'_>> {
-        let mut packet = None;
-        self.walk_part(offset, offset.saturating_add(1), |found| {
-            packet.get_or_insert(found);
-        });
-        packet
-    }
-
-    fn walk_part<'a, F: FnMut(Packet<'a>)>(&'a self, start: u64, end: u64, sink: F) -> Walked {
         match &self.layout {
             Layout::Pcap(header) => pcap::walk(
                 self.backing.view(),
                 header,
                 start,
-                end,
+                self.end,
                 self.plan.as_deref(),
                 &|| self.shrunk(),
                 sink,
@@ -156,7 +142,7 @@ impl Chunk {
                 *section,
                 interfaces,
                 start,
-                end,
+                self.end,
                 self.plan.as_deref().unwrap_or_default(),
                 sink,
             ),

@@ -21,6 +21,8 @@ pub fn link_context(link: LinkType, data: &[u8], segment: &Segment) -> LinkConte
         ts_ns: 0,
         record_offset: 0,
         index: 0,
+        link: link.0,
+        data_at: 0,
         cut: usize::MAX >> 1,
         ip_len: None,
         bits: 0,

@@ -213,6 +213,8 @@ impl Defragmenter {
             ts_ns: last.ts_ns,
             record_offset: last.record_offset,
             index: last.index,
+            link: last.link,
+            data_at: last.data_at,
             cut: missing,
             ip_len: Some(whole.ip_len),
             bits: last.bits | Segment::DEFRAGMENTED,

@@ -74,6 +74,8 @@ fn piece(at: usize, payload: &[u8], more: bool) -> Fragment {
         payload_len: len,
         payload_wire_len: len,
         ip_len: len + 20,
+        link: 1,
+        data_at: 16,
         index: 5,
         id: 1,
         scope: 0,

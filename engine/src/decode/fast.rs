@@ -4,6 +4,7 @@
 
 use super::Segment;
 use super::tunnel::is_tunnel_port;
+use super::walk::header_len;
 use crate::capture::{LinkType, Packet};
 
 const ETHERNET: LinkType = LinkType(1);
@@ -92,6 +93,8 @@ fn transport(
         src_port: 0,
         dst_port: 0,
         window: 0,
+        link: packet.link.0,
+        data_at: header_len(packet),
         protocol,
         ip_version,
         tcp_flags: 0,

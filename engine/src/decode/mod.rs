@@ -75,6 +75,10 @@ pub struct Segment {
     pub dst_port: u16,
     /// TCP window, unscaled.
     pub window: u16,
+    /// Link type of the packet.
+    pub link: u16,
+    /// Bytes between the record's offset and the packet's first byte.
+    pub data_at: u16,
     /// IP protocol number of the transport (6 TCP, 17 UDP, 1 ICMP, 58 ICMPv6, 132 SCTP, …).
     pub protocol: u8,
     /// 4 or 6.
@@ -164,6 +168,10 @@ pub struct Fragment {
     pub at: u32,
     /// Whether more fragments follow.
     pub more: bool,
+    /// Link type of the packet.
+    pub link: u16,
+    /// As in [`Segment`].
+    pub data_at: u16,
     /// IP protocol number of what the datagram carries.
     pub protocol: u8,
     /// 4 or 6.

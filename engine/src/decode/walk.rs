@@ -41,6 +41,8 @@ pub(super) struct Meta {
     pub(super) ts_ns: i64,
     pub(super) record_offset: u64,
     pub(super) index: u32,
+    pub(super) link: u16,
+    pub(super) data_at: u16,
     /// Bytes that the capture cut off the end.
     pub(super) cut: usize,
     /// IP bytes of all fragments, for a datagram that was put together.
@@ -56,6 +58,8 @@ impl Meta {
             ts_ns: packet.ts.as_nanos(),
             record_offset: packet.record_offset,
             index: packet.index,
+            link: packet.link.0,
+            data_at: header_len(packet),
             cut: (packet.wire_len as usize).saturating_sub(packet.data.len()),
             ip_len: None,
             bits: 0,
@@ -152,4 +156,11 @@ impl<'w, S: Sink> Walk<'w, S> {
             self.meta.cut = self.meta.cut.min(len - have);
         }
     }
+}
+
+/// Bytes between a packet's record and its data: 12 to 28 in all formats.
+#[inline]
+#[allow(clippy::cast_possible_truncation)]
+pub(super) fn header_len(packet: &Packet<'_>) -> u16 {
+    packet.data_offset.saturating_sub(packet.record_offset) as u16
 }

@@ -62,6 +62,8 @@ fn base(protocol: u8, from: (u32, u16), to: (u32, u16), ms: i64) -> Segment {
         src_port: from.1,
         dst_port: to.1,
         window: 1_000,
+        link: 1,
+        data_at: 16,
         protocol,
         ip_version: 4,
         tcp_flags: 0,

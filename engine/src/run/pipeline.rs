@@ -3,7 +3,7 @@
 
 use super::judge::{Judged, judge};
 use crate::anomaly::AnomalyLog;
-use crate::capture::{Batch, Walked};
+use crate::capture::{Batch, LinkType, Walked};
 use crate::decode::{Decoded, Defragmenter, SHARDS, Segment, link_context};
 use crate::error::Result;
 use crate::evidence::PacketRef;
@@ -187,8 +187,7 @@ impl<'p> Pipeline<'p> {
             .par_iter_mut()
             .enumerate()
             .for_each(|(shard, lane)| {
-                let chunks = batch.chunks().iter().zip(decoded).zip(numbering);
-                for ((chunk, decoded), numbering) in chunks {
+                for (decoded, numbering) in decoded.iter().zip(numbering) {
                     let Some(segments) = decoded.shards.get(shard) else {
                         continue;
                     };
@@ -204,10 +203,8 @@ impl<'p> Pipeline<'p> {
                         let payload = payload(batch, arena, segment);
                         lane.shard
                             .segment(&policy.limits, segment, place, payload, || {
-                                chunk
-                                    .packet_at(segment.record_offset)
-                                    .map(|packet| link_context(packet.link, packet.data, segment))
-                                    .unwrap_or_default()
+                                let headers = headers(batch, segment);
+                                link_context(LinkType(segment.link), headers, segment)
                             });
                     }
                 }
@@ -308,6 +305,22 @@ impl Lane {
                 .map(|ended| judge(policy, gatherer, ended)),
         );
     }
+}
+
+/// A packet's bytes up to its payload, to read its lower layers once more.
+fn headers<'a>(batch: &'a Batch, segment: &Segment) -> &'a [u8] {
+    let start = segment.record_offset + u64::from(segment.data_at);
+    if segment.bits & Segment::DEFRAGMENTED == 0 {
+        let len = segment.payload_offset.saturating_sub(start);
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        return batch.bytes(start, len).unwrap_or_default();
+    }
+    // The payload is elsewhere; the headers of the fragment that completed the
+    // datagram are all within its first bytes.
+    (5..=8)
+        .rev()
+        .find_map(|power| batch.bytes(start, 1 << power))
+        .unwrap_or_default()
 }
 
 fn payload<'a>(batch: &'a Batch, arena: &'a [u8], segment: &Segment) -> &'a [u8] {
