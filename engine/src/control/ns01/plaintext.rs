@@ -41,7 +41,6 @@ impl Audit for Plaintext {
             .credentials
             .iter()
             .map(|credential| credential.class)
-            .filter(|class| !HIDES_THE_SECRET.contains(class))
             .collect();
         if credentials.is_empty() {
             if facts.starttls == Some(StartTls::Taken) {
@@ -70,17 +69,6 @@ impl Audit for Plaintext {
         vec![Outcome::violated(&META, severity, facts.protocol, reason)]
     }
 }
-
-/// Credentials whose secret does not cross the wire: a response to a challenge
-/// (RFC 7616, RFC 4559) is no credential that a listener could use.
-const HIDES_THE_SECRET: &[&str] = &[
-    "http_digest",
-    "http_negotiate",
-    "http_ntlm",
-    "postgresql_md5",
-    "rtsp_digest",
-    "sip_digest",
-];
 
 /// How every HTTP exchange of the flow was answered, if all were alike.
 fn only_answered(policy: &Policy, facts: &PlaintextFacts) -> Option<Answer> {
