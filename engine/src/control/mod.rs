@@ -184,6 +184,9 @@ pub fn audit_flow(policy: &Policy, flow: &FlowRecord, facts: &SessionFacts) -> A
     }
 }
 
+/// Longest detail or reason, bytes.
+const MAX_TEXT: usize = 512;
+
 impl Outcome {
     /// The control holds.
     pub fn passed(meta: &'static Meta) -> Self {
@@ -229,15 +232,24 @@ impl Outcome {
         meta: &'static Meta,
         status: Status,
         severity: Severity,
-        detail: String,
+        mut detail: String,
         reason: impl Into<Cow<'static, str>>,
     ) -> Self {
+        let mut reason = reason.into();
+        // Both may quote a capture, whose texts have no length of their own.
+        if detail.len() > MAX_TEXT {
+            detail.truncate(detail.floor_char_boundary(MAX_TEXT));
+        }
+        if reason.len() > MAX_TEXT {
+            let end = reason.floor_char_boundary(MAX_TEXT);
+            reason.to_mut().truncate(end);
+        }
         Self {
             check_id: meta.id,
             status,
             severity,
             detail,
-            reason: reason.into(),
+            reason,
         }
     }
 }

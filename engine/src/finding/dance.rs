@@ -2,8 +2,9 @@
 //! versions after failed handshakes (the downgrade dance, RFC 7507 §1), and
 //! whether a redirect to HTTPS was followed.
 
+use super::gather::{Parties, bounded};
 use crate::control::{Outcome, Severity, ns01};
-use crate::evidence::PacketRef;
+use crate::evidence::{FlowId, PacketRef};
 use crate::flow::FlowRecord;
 use crate::proto::tls::{TlsHandshake, Version, version_name};
 use crate::time::{CaptureTime, NANOS_PER_SECOND};
@@ -12,24 +13,27 @@ use std::net::IpAddr;
 
 /// Longest pause between a failed attempt and its retry.
 const RETRY_NS: i64 = 10 * NANOS_PER_SECOND;
-/// Attempts that one shard remembers between merges, and for one pair of hosts.
-const MAX_ATTEMPTS: usize = 1_024;
+/// Attempts that a gatherer remembers, and of one pair of hosts.
+pub(super) const MAX_ATTEMPTS: usize = 8_192;
 const MAX_OF_PAIR: usize = 64;
 
 /// One attempt of a client.
 #[derive(Clone, Debug)]
 struct Attempt {
-    highest: u16,
+    /// The highest version offered, with its rank.
+    highest: (u16, Version),
     established: bool,
     at: PacketRef,
-    flow: FlowRecord,
+    capture: u32,
+    name: Option<Box<str>>,
 }
 
 type Pair = (IpAddr, IpAddr, u16);
-type When = (CaptureTime, crate::evidence::FlowId);
+type When = (CaptureTime, FlowId);
 
 /// Attempts that may be part of a dance: failed ones, and ones that offer less
-/// than TLS 1.3.
+/// than TLS 1.3. Beyond the caps the smallest are kept by pair and time, so
+/// that the order in which they come does not matter.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     by_pair: BTreeMap<Pair, BTreeMap<When, Attempt>>,
@@ -40,29 +44,43 @@ pub(super) struct Attempts {
 pub(super) struct Dance {
     pub(super) ts: CaptureTime,
     pub(super) at: PacketRef,
-    pub(super) flow: FlowRecord,
     pub(super) outcome: Outcome,
+    pair: Pair,
+    flow_id: FlowId,
+    capture: u32,
+    name: Option<Box<str>>,
+}
+
+impl Dance {
+    pub(super) fn parties(&self) -> Parties<'_> {
+        let (src, dst, dst_port) = self.pair;
+        Parties {
+            flow_id: self.flow_id,
+            capture: self.capture,
+            src,
+            dst,
+            dst_port,
+            name: self.name.as_deref(),
+            // Only what was not observed is measured in bytes.
+            bytes: 0,
+        }
+    }
 }
 
 impl Attempts {
     pub(super) fn note(&mut self, flow: &FlowRecord, tls: &TlsHandshake) {
-        let Some(client) = tls.client.as_deref() else {
+        let Some(highest) = ns01::highest_offered(tls) else {
             return;
         };
-        let highest = client
-            .supported_versions
-            .iter()
-            .copied()
-            .max()
-            .unwrap_or(client.version);
-        if (tls.established && highest >= 0x0304) || self.count >= MAX_ATTEMPTS {
+        if tls.established && highest.0 >= 0x0304 {
             return;
         }
         let attempt = Attempt {
             highest,
             established: tls.established,
             at: tls.first,
-            flow: flow.clone(),
+            capture: flow.first.capture,
+            name: flow.server_name.as_deref().map(|name| bounded(name).into()),
         };
         let pair = (flow.src, flow.dst, flow.dst_port);
         self.insert(pair, (tls.ts, flow.flow_id), attempt);
@@ -77,6 +95,15 @@ impl Attempts {
             attempts.pop_last();
             self.count -= 1;
         }
+        if self.count > MAX_ATTEMPTS
+            && let Some(mut last) = self.by_pair.last_entry()
+        {
+            last.get_mut().pop_last();
+            self.count -= 1;
+            if last.get().is_empty() {
+                last.remove();
+            }
+        }
     }
 
     pub(super) fn merge(&mut self, other: Self) {
@@ -90,16 +117,17 @@ impl Attempts {
     /// Every lower attempt that follows a failed higher one.
     pub(super) fn dances(self) -> Vec<Dance> {
         let mut dances = Vec::new();
-        for attempts in self.by_pair.into_values() {
-            let mut failed: Option<(CaptureTime, u16)> = None;
-            for ((ts, _), attempt) in attempts {
+        for (pair, attempts) in self.by_pair {
+            let mut failed: Option<(CaptureTime, (u16, Version))> = None;
+            for ((ts, flow_id), attempt) in attempts {
                 if let Some((before, highest)) = failed
-                    && attempt.highest < highest
+                    && attempt.highest.0 < highest.0
                     && ts.nanos_since(before) <= RETRY_NS
                 {
-                    let (from, to) = (
-                        version_name(Version(highest)),
-                        version_name(Version(attempt.highest)),
+                    let from = version_name(highest.1);
+                    let to = version_name(attempt.highest.1);
+                    let reason = format!(
+                        "after a handshake with up to {from} failed, the client retried with {to}"
                     );
                     dances.push(Dance {
                         ts,
@@ -108,9 +136,12 @@ impl Attempts {
                             &ns01::DOWNGRADE,
                             Severity::High,
                             format!("retried with {to}"),
-                            format!("after a handshake with up to {from} failed, the client retried with {to}"),
+                            reason,
                         ),
-                        flow: attempt.flow,
+                        pair,
+                        flow_id,
+                        capture: attempt.capture,
+                        name: attempt.name,
                     });
                 }
                 failed = (!attempt.established).then_some((ts, attempt.highest));
@@ -123,12 +154,15 @@ impl Attempts {
 /// TLS connections that may have followed a redirect to HTTPS.
 #[derive(Debug, Default)]
 pub(super) struct Upgrades {
-    /// Latest TLS handshake of a client with a name, for names that it was sent to.
+    /// Latest TLS handshake of a client with a name.
     tls: BTreeMap<(IpAddr, String), CaptureTime>,
+    /// Some were left out: what is not here may have been.
+    incomplete: bool,
 }
 
-/// Names that one shard remembers between merges, and all shards together.
-const MAX_NAMES: usize = 65_536;
+/// Names that a gatherer remembers: the smallest, so that the order in which
+/// they come does not matter.
+pub(super) const MAX_NAMES: usize = 16_384;
 
 impl Upgrades {
     pub(super) fn note_tls(&mut self, flow: &FlowRecord, tls: &TlsHandshake) {
@@ -137,28 +171,33 @@ impl Upgrades {
             .as_deref()
             .and_then(|client| client.server_name.as_deref());
         if let Some(name) = name {
-            self.insert(flow.src, name.to_ascii_lowercase(), tls.ts);
+            self.insert(flow.src, bounded(name).to_ascii_lowercase(), tls.ts);
         }
     }
 
     fn insert(&mut self, src: IpAddr, name: String, ts: CaptureTime) {
-        if self.tls.len() >= MAX_NAMES && !self.tls.contains_key(&(src, name.clone())) {
-            return;
-        }
         let latest = self.tls.entry((src, name)).or_insert(ts);
         *latest = (*latest).max(ts);
+        if self.tls.len() > MAX_NAMES {
+            self.tls.pop_last();
+            self.incomplete = true;
+        }
     }
 
     pub(super) fn merge(&mut self, other: Self) {
+        self.incomplete |= other.incomplete;
         for ((src, name), ts) in other.tls {
             self.insert(src, name, ts);
         }
     }
 
-    /// Whether the client connected to this name over TLS after `since`.
-    pub(super) fn followed(&self, src: IpAddr, name: &str, since: CaptureTime) -> bool {
-        self.tls
+    /// Whether the client connected to this name over TLS after `since`;
+    /// `None` when too many names were seen to tell.
+    pub(super) fn followed(&self, src: IpAddr, name: &str, since: CaptureTime) -> Option<bool> {
+        let found = self
+            .tls
             .get(&(src, name.to_owned()))
-            .is_some_and(|&ts| ts >= since)
+            .is_some_and(|&ts| ts >= since);
+        (found || !self.incomplete).then_some(found)
     }
 }

@@ -54,24 +54,63 @@ struct Quick {
     detail: String,
 }
 
+/// Longest destination name that is kept, bytes: the longest of the DNS (RFC
+/// 1035 §2.3.4), and no more of what is no name at all.
+const MAX_NAME: usize = 255;
+
+/// A name from a capture, cut to what findings keep.
+pub(super) fn bounded(name: &str) -> &str {
+    name.get(..name.floor_char_boundary(MAX_NAME))
+        .unwrap_or(name)
+}
+
+/// Between whom, and where: what a finding takes from a flow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parties<'a> {
+    pub(super) flow_id: FlowId,
+    /// File of the flow's first packet.
+    pub(super) capture: u32,
+    pub(super) src: IpAddr,
+    pub(super) dst: IpAddr,
+    pub(super) dst_port: u16,
+    /// Destination name, bounded.
+    pub(super) name: Option<&'a str>,
+    /// Payload bytes.
+    pub(super) bytes: u64,
+}
+
+impl<'a> Parties<'a> {
+    fn of(flow: &'a FlowRecord) -> Self {
+        Self {
+            flow_id: flow.flow_id,
+            capture: flow.first.capture,
+            src: flow.src,
+            dst: flow.dst,
+            dst_port: flow.dst_port,
+            name: flow.server_name.as_deref().map(bounded),
+            bytes: flow.orig.bytes.saturating_add(flow.resp.bytes),
+        }
+    }
+}
+
 impl Quick {
-    fn new(flow: &FlowRecord, outcome: &Outcome) -> Self {
+    fn new(flow: &Parties<'_>, outcome: &Outcome) -> Self {
         Self {
             check_id: outcome.check_id,
             src: flow.src,
             dst: flow.dst,
             dst_port: flow.dst_port,
-            name: flow.server_name.clone(),
+            name: flow.name.map(Box::from),
             detail: outcome.detail.clone(),
         }
     }
 
-    fn is(&self, flow: &FlowRecord, outcome: &Outcome) -> bool {
+    fn is(&self, flow: &Parties<'_>, outcome: &Outcome) -> bool {
         self.check_id == outcome.check_id
             && self.src == flow.src
             && self.dst == flow.dst
             && self.dst_port == flow.dst_port
-            && self.name == flow.server_name
+            && self.name.as_deref() == flow.name
             && self.detail == outcome.detail
     }
 
@@ -147,6 +186,18 @@ impl<T: Ord> Smallest<T> {
         self.items.truncate(self.cap);
     }
 
+    /// What is kept so far.
+    pub(super) fn sorted(&self) -> Vec<T>
+    where
+        T: Clone,
+    {
+        let mut items = self.items.clone();
+        items.sort_unstable();
+        items.dedup();
+        items.truncate(self.cap);
+        items
+    }
+
     pub(super) fn into_sorted(mut self) -> Vec<T> {
         self.trim();
         self.items
@@ -157,6 +208,8 @@ impl<T: Ord> Smallest<T> {
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) by_status: [u64; 5],
+    /// Worst violation, whether or not its finding was kept.
+    pub(super) worst: Option<Severity>,
     reasons: BTreeMap<String, u64>,
     bytes_affected: u64,
     examples: Smallest<FlowId>,
@@ -167,6 +220,7 @@ impl Default for Tally {
     fn default() -> Self {
         Self {
             by_status: [0; 5],
+            worst: None,
             reasons: BTreeMap::new(),
             bytes_affected: 0,
             examples: Smallest::new(MAX_EXAMPLES),
@@ -228,9 +282,17 @@ impl Gatherer {
         if !self.enabled {
             return;
         }
+        let parties = Parties::of(flow);
+        // A flow counts once in a finding, however often it renegotiates.
+        let mut counted: BTreeSet<(&str, &str)> = BTreeSet::new();
+        let renegotiates = facts.tls.len() > 1;
         for (tls, outcomes) in facts.tls.iter().zip(&audited.tls) {
             for outcome in outcomes {
-                self.outcome(flow, tls.ts, tls.first, outcome);
+                let first = !renegotiates
+                    || !matches!(outcome.status, Status::Warned | Status::Failed)
+                    || counted.insert((outcome.check_id, &outcome.detail));
+                let times = u64::from(first);
+                self.outcome(&parties, tls.ts, tls.first, outcome, times);
             }
             self.attempts.note(flow, tls);
             self.upgrades.note_tls(flow, tls);
@@ -238,12 +300,20 @@ impl Gatherer {
         for outcome in &audited.plaintext {
             let plain = facts.plaintext.as_deref();
             let at = plain.map_or(flow.first, |plain| plain.recognised);
-            self.outcome(flow, flow.ts, at, outcome);
+            self.outcome(&parties, flow.ts, at, outcome, 1);
         }
     }
 
-    fn outcome(&mut self, flow: &FlowRecord, ts: CaptureTime, at: PacketRef, outcome: &Outcome) {
-        let tally = self.tally(flow.first.capture, outcome.check_id);
+    /// `times`: how often the flow counts for it, 0 when it has already.
+    fn outcome(
+        &mut self,
+        flow: &Parties<'_>,
+        ts: CaptureTime,
+        at: PacketRef,
+        outcome: &Outcome,
+        times: u64,
+    ) {
+        let tally = self.tally(flow.capture, outcome.check_id);
         tally.by_status[outcome.status as usize] += 1;
         match outcome.status {
             Status::NotObserved => {
@@ -253,20 +323,28 @@ impl Gatherer {
                 } else if tally.reasons.len() < 64 {
                     tally.reasons.insert(outcome.reason.clone().into_owned(), 1);
                 }
-                tally.bytes_affected += flow.orig.bytes + flow.resp.bytes;
+                tally.bytes_affected = tally.bytes_affected.saturating_add(flow.bytes);
                 tally.examples.push(flow.flow_id);
             }
             Status::Warned | Status::Failed => {
                 tally.violated.push(flow.flow_id);
-                self.violation(flow, ts, at, outcome);
+                tally.worst = tally.worst.max(Some(outcome.severity));
+                self.violation(flow, ts, at, outcome, times);
             }
             Status::Passed | Status::Refused => {}
         }
     }
 
-    fn violation(&mut self, flow: &FlowRecord, ts: CaptureTime, at: PacketRef, outcome: &Outcome) {
+    fn violation(
+        &mut self,
+        flow: &Parties<'_>,
+        ts: CaptureTime,
+        at: PacketRef,
+        outcome: &Outcome,
+        times: u64,
+    ) {
         let ends = (flow.src, flow.dst, flow.dst_port);
-        let name = flow.server_name.as_deref();
+        let name = flow.name;
         let hash = quick_hash(&self.hasher, outcome.check_id, ends, name, &outcome.detail);
         let rank = (std::cmp::Reverse(outcome.severity), ts, flow.flow_id);
         if let Some((_, known)) = self
@@ -276,7 +354,7 @@ impl Gatherer {
             known.first = known.first.min(ts);
             known.last = known.last.max(ts);
             known.severity = known.severity.max(outcome.severity);
-            known.count += 1;
+            known.count += times;
             known.dst = known.dst.min((ts, flow.dst));
             if rank < (known.reason.0, known.reason.1, known.reason.2) {
                 let reason = outcome.reason.clone().into_owned();
@@ -291,7 +369,7 @@ impl Gatherer {
             first: ts,
             last: ts,
             severity: outcome.severity,
-            count: 1,
+            count: times,
             dst: (ts, flow.dst),
             reason: (rank.0, rank.1, rank.2, outcome.reason.clone().into_owned()),
             seen,
@@ -381,7 +459,7 @@ impl Gatherer {
     /// Everything has been taken: the findings, the coverage, the verdicts.
     pub fn finish(mut self, policy: &Policy) -> Judged {
         for dance in std::mem::take(&mut self.attempts).dances() {
-            self.outcome(&dance.flow, dance.ts, dance.at, &dance.outcome);
+            self.outcome(&dance.parties(), dance.ts, dance.at, &dance.outcome, 1);
         }
         let fresh = std::mem::take(&mut self.fresh);
         self.settle(fresh);
@@ -426,7 +504,7 @@ impl Gatherer {
                 &b.finding_id,
             ))
         });
-        let verdicts = verdict::verdicts(policy, &findings, &mut self.coverage);
+        let verdicts = verdict::verdicts(policy, &self.coverage);
         let coverage = self
             .coverage
             .into_iter()
@@ -501,10 +579,11 @@ fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Findi
     };
     let upgraded = key.detail.strip_suffix(" upgraded");
     let followed = match upgraded.filter(|_| key.check_id == "NS-01.http_upgrade") {
-        Some(host) if upgrades.followed(key.src, host, subject.first) => {
-            "; the client then connected over TLS"
-        }
-        Some(_) => "; no TLS connection to it followed in the capture",
+        Some(host) => match upgrades.followed(key.src, host, subject.first) {
+            Some(true) => "; the client then connected over TLS",
+            Some(false) => "; no TLS connection to it followed in the capture",
+            None => "",
+        },
         None => "",
     };
     let explanation = format!(
@@ -587,7 +666,8 @@ impl Tally {
         for (reason, count) in other.reasons {
             *self.reasons.entry(reason).or_default() += count;
         }
-        self.bytes_affected += other.bytes_affected;
+        self.worst = self.worst.max(other.worst);
+        self.bytes_affected = self.bytes_affected.saturating_add(other.bytes_affected);
         self.examples.append(other.examples);
         self.violated.append(other.violated);
     }

@@ -1,7 +1,7 @@
 //! What a run shows of each control and check.
 
 use super::gather::{Smallest, Tally};
-use super::{Finding, Verdict, VerdictKind};
+use super::{Verdict, VerdictKind};
 use crate::control::{CONTROLS, Control, REGISTRY, Severity, Status, control_of};
 use crate::policy::Policy;
 use std::collections::BTreeMap;
@@ -30,8 +30,7 @@ impl Sum {
 /// The verdicts: each control, followed by its checks.
 pub(super) fn verdicts(
     policy: &Policy,
-    findings: &[Finding],
-    coverage: &mut BTreeMap<(u32, &'static str), Tally>,
+    coverage: &BTreeMap<(u32, &'static str), Tally>,
 ) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for control in CONTROLS {
@@ -47,7 +46,7 @@ pub(super) fn verdicts(
             if control_of(meta.id).is_none_or(|of| of.id != control.id) {
                 continue;
             }
-            let sum = sum_of(meta.id, meta.observable_with, findings, coverage);
+            let sum = sum_of(meta.id, meta.observable_with, coverage);
             for (total, more) in total.by_status.iter_mut().zip(sum.by_status) {
                 *total += more;
             }
@@ -55,16 +54,21 @@ pub(super) fn verdicts(
             rows.push(verdict(policy, control, Some(meta.id), meta.title, sum));
         }
         let mut failing: Vec<&str> = Vec::new();
+        let mut warning: Vec<&str> = Vec::new();
         for row in &rows {
             if row.verdict == VerdictKind::Fail {
                 failing.extend(row.check_id.as_deref());
                 for &flow in &row.example_flow_ids {
                     total.examples.push(flow);
                 }
+            } else if row.worst_severity.is_some() {
+                warning.extend(row.check_id.as_deref());
             }
         }
         if !failing.is_empty() {
             total.reason = format!("fails {}", failing.join(", "));
+        } else if !warning.is_empty() {
+            total.reason = format!("warnings only: {}", warning.join(", "));
         } else if total.observed() == 0 {
             total.reason = "the capture holds no TLS handshake and no protocol outside TLS that \
                             could be recognised"
@@ -79,8 +83,7 @@ pub(super) fn verdicts(
 fn sum_of(
     check_id: &str,
     observable_with: &str,
-    findings: &[Finding],
-    coverage: &mut BTreeMap<(u32, &'static str), Tally>,
+    coverage: &BTreeMap<(u32, &'static str), Tally>,
 ) -> Sum {
     let mut sum = Sum {
         by_status: [0; 5],
@@ -96,21 +99,14 @@ fn sum_of(
         for (total, more) in sum.by_status.iter_mut().zip(tally.by_status) {
             *total += more;
         }
+        // Not from the findings: the cap may have left some out.
+        sum.worst = sum.worst.max(tally.worst);
+        for flow in tally.violated.sorted() {
+            sum.examples.push(flow);
+        }
         if let Some((reason, count)) = tally.main_reason() {
             *reasons.entry(reason.to_owned()).or_default() += count;
         }
-    }
-    let of_check = || {
-        findings
-            .iter()
-            .filter(|finding| finding.check_id == check_id)
-    };
-    sum.worst = of_check().map(|finding| finding.severity).max();
-    for &flow in of_check()
-        .flat_map(|finding| &finding.flow_ids)
-        .take(10_000)
-    {
-        sum.examples.push(flow);
     }
     if sum.of(Status::NotObserved) > 0 || sum.observed() == 0 {
         let main = reasons

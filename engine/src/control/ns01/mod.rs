@@ -72,7 +72,7 @@ fn offered(client: &ClientHello) -> impl Iterator<Item = (u16, Version)> {
 }
 
 /// The highest version that the client offered, with its rank.
-fn highest_offered(tls: &TlsHandshake) -> Option<(u16, Version)> {
+pub(crate) fn highest_offered(tls: &TlsHandshake) -> Option<(u16, Version)> {
     offered(tls.client.as_deref()?).max_by_key(|(rank, _)| *rank)
 }
 
