@@ -4,6 +4,9 @@ mod dance;
 mod gather;
 mod verdict;
 
+#[cfg(test)]
+mod tests;
+
 pub use gather::{Gatherer, Judged};
 
 use crate::control::Severity;

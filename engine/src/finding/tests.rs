@@ -1,0 +1,428 @@
+//! Gathering: the order does not matter, caps hold, verdicts follow the rules.
+
+use super::{Gatherer, Judged, Verdict, VerdictKind};
+use crate::control::testing::{
+    at, broken_off, client, flow, hello, http, packet, plain, tls, tls13, with_client,
+};
+use crate::control::{AuditResult, Meta, Outcome, Severity, audit_flow, meta_of};
+use crate::evidence::FlowId;
+use crate::flow::FlowRecord;
+use crate::policy::Policy;
+use crate::proto::SessionFacts;
+use crate::proto::plain::PlaintextFacts;
+use crate::proto::tls::TlsHandshake;
+use proptest::prelude::*;
+
+/// A flow with what it said.
+type Ended = (FlowRecord, SessionFacts);
+
+fn of_tls(id: i64, seconds: i64, handshake: TlsHandshake) -> Ended {
+    let handshake = TlsHandshake {
+        ts: at(seconds),
+        first: packet(id.unsigned_abs()),
+        ..handshake
+    };
+    let facts = SessionFacts {
+        tls: vec![handshake],
+        ..SessionFacts::default()
+    };
+    (flow(id, seconds), facts)
+}
+
+fn of_plain(id: i64, seconds: i64, facts: PlaintextFacts) -> Ended {
+    let facts = SessionFacts {
+        plaintext: Some(Box::new(facts)),
+        ..SessionFacts::default()
+    };
+    (flow(id, seconds), facts)
+}
+
+fn add(gatherer: &mut Gatherer, policy: &Policy, (flow, facts): &Ended) {
+    gatherer.add(flow, facts, &audit_flow(policy, flow, facts));
+}
+
+fn judge(policy: &Policy, ended: &[Ended]) -> Judged {
+    let mut gatherer = Gatherer::new(policy);
+    for one in ended {
+        add(&mut gatherer, policy, one);
+    }
+    gatherer.finish(policy)
+}
+
+/// Violations of checks with these details, one flow each.
+fn violations(policy: &Policy, of: &[(&'static str, Severity, String)]) -> Judged {
+    let mut gatherer = Gatherer::new(policy);
+    for (id, (check, severity, detail)) in (1..).zip(of) {
+        let meta: &'static Meta = meta_of(check).unwrap();
+        let (flow, facts) = of_plain(id, id, plain("telnet"));
+        let outcome = Outcome::violated(meta, *severity, detail.clone(), "a reason");
+        let audited = AuditResult {
+            tls: Vec::new(),
+            plaintext: vec![outcome],
+        };
+        gatherer.add(&flow, &facts, &audited);
+    }
+    gatherer.finish(policy)
+}
+
+fn policy(text: &str) -> Policy {
+    Policy::from_yaml(text, "test").unwrap()
+}
+
+#[track_caller]
+fn verdict<'a>(judged: &'a Judged, check: Option<&str>) -> &'a Verdict {
+    judged
+        .verdicts
+        .iter()
+        .find(|verdict| verdict.check_id.as_deref() == check)
+        .unwrap()
+}
+
+/// Flows of every kind, from a few hosts, at times that interleave.
+fn some_flow() -> impl Strategy<Value = Ended> {
+    (0_u8..10, 1_i64..40, 0_i64..30, 1_u8..4).prop_map(|(kind, id, seconds, host)| {
+        // The same id always means the same flow.
+        let id = id + 100 * i64::from(kind) + 10_000 * seconds + 1_000_000 * i64::from(host);
+        let old = |version| hello(client(version, &[], &[0xc02f]));
+        let mut ended = match kind {
+            0 => of_tls(id, seconds, tls13()),
+            1 => of_tls(id, seconds, tls(0x0301, 0x0005)),
+            2 => of_tls(id, seconds, old(0x0303)),
+            3 => of_tls(id, seconds, old(0x0301)),
+            4 => of_tls(id, seconds, broken_off(old(0x0302), false, 70)),
+            5 => of_plain(id, seconds, plain("telnet")),
+            6 => of_plain(
+                id,
+                seconds,
+                http("a.example", &[(Some(301), Some(("https", "a.example")))]),
+            ),
+            7 => of_plain(id, seconds, http("a.example", &[(None, None)])),
+            8 => {
+                let mut named = client(0x0303, &[0x0304], &[0x1301]);
+                named.server_name = Some("a.example".to_owned());
+                of_tls(id, seconds, with_client(tls13(), named))
+            }
+            _ => of_tls(id, seconds, tls(0x0303, 0xcca8)),
+        };
+        ended.0.src = [10, 0, 0, host].into();
+        ended
+    })
+}
+
+fn same(one: &Judged, other: &Judged) {
+    assert_eq!(one.findings, other.findings);
+    assert_eq!(one.coverage, other.coverage);
+    assert_eq!(one.verdicts, other.verdicts);
+    assert_eq!(one.dropped, other.dropped);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// However flows are spread over gatherers, and in whatever order these
+    /// are merged, the result is the same; also when a cap leaves some out.
+    #[test]
+    fn order_and_partition_do_not_matter(
+        ended in prop::collection::vec((some_flow(), 0_usize..5, any::<u32>()), 0..60),
+        max_findings in prop_oneof![Just(65_536), 1_usize..6],
+        forwards in any::<bool>(),
+    ) {
+        let policy = policy(&format!("limits: {{max_findings: {max_findings}}}"));
+        let mut expected = Gatherer::new(&policy);
+        for (one, ..) in &ended {
+            add(&mut expected, &policy, one);
+        }
+        let mut parts: Vec<_> = (0..5).map(|_| Gatherer::new(&policy)).collect();
+        let mut shuffled: Vec<_> = ended.iter().collect();
+        shuffled.sort_by_key(|(_, _, order)| *order);
+        for (one, part, _) in shuffled {
+            add(&mut parts[*part], &policy, one);
+        }
+        if forwards {
+            parts.reverse();
+        }
+        let mut merged = Gatherer::new(&policy);
+        for part in parts {
+            merged.merge(part);
+        }
+        same(&merged.finish(&policy), &expected.finish(&policy));
+    }
+}
+
+#[test]
+fn the_cap_keeps_the_severest_checks_and_verdicts_know_the_rest() {
+    let mut of = Vec::new();
+    for number in 0..50 {
+        of.push(("NS-01.cipher_offered", Severity::Info, format!("a{number}")));
+        of.push(("NS-01.key_exchange", Severity::Medium, format!("b{number}")));
+    }
+    of.push(("NS-01.tls_version", Severity::High, "TLS1.0".to_owned()));
+    let judged = violations(&policy("limits: {max_findings: 3}"), &of);
+    let kept: Vec<_> = judged
+        .findings
+        .iter()
+        .map(|finding| finding.check_id)
+        .collect();
+    assert_eq!(
+        kept,
+        [
+            "NS-01.tls_version",
+            "NS-01.key_exchange",
+            "NS-01.key_exchange"
+        ]
+    );
+    assert_eq!(judged.dropped, 98);
+    let one = violations(&policy("limits: {max_findings: 1}"), &of);
+    assert_eq!(one.findings.len(), 1);
+    // No finding of it was kept, yet it fails.
+    let keys = verdict(&one, Some("NS-01.key_exchange"));
+    assert_eq!((keys.verdict, keys.failed), (VerdictKind::Fail, 50));
+    assert_eq!(keys.worst_severity, Some(Severity::Medium));
+    assert_eq!(keys.example_flow_ids.len(), 10);
+}
+
+#[test]
+fn a_finding_keeps_the_first_thousand_flows_and_twenty_packets() {
+    let same = ("NS-01.plaintext", Severity::High, "telnet".to_owned());
+    let judged = violations(&Policy::built_in(), &vec![same; 2_500]);
+    let [finding] = judged.findings.as_slice() else {
+        panic!("{:?}", judged.findings)
+    };
+    assert_eq!(finding.flow_count, 2_500);
+    let expected: Vec<_> = (1..=1_000).map(FlowId).collect();
+    assert_eq!(finding.flow_ids, expected);
+    let expected: Vec<_> = (1..=20).map(|_| packet(4)).collect();
+    assert_eq!(finding.evidence, expected);
+    assert_eq!((finding.ts_first, finding.ts_last), (at(1), at(2_500)));
+}
+
+#[test]
+fn a_flow_counts_once_however_often_it_renegotiates() {
+    let (flow, mut facts) = of_tls(1, 0, tls(0x0301, 0xc02f));
+    facts.tls = vec![facts.tls[0].clone(), facts.tls[0].clone()];
+    let judged = judge(&Policy::built_in(), &[(flow, facts)]);
+    let mut versions = judged
+        .findings
+        .iter()
+        .filter(|finding| finding.check_id == "NS-01.tls_version");
+    assert_eq!(versions.next().unwrap().flow_count, 1);
+    assert_eq!(verdict(&judged, Some("NS-01.tls_version")).failed, 2);
+}
+
+#[test]
+fn a_findings_id_names_its_subject_and_no_file() {
+    let id = |change: &dyn Fn(&mut FlowRecord)| {
+        let (mut flow, mut facts) = of_plain(1, 0, plain("telnet"));
+        change(&mut flow);
+        facts.plaintext.as_mut().unwrap().recognised.capture = flow.first.capture;
+        judge(&Policy::built_in(), &[(flow, facts)]).findings[0]
+            .finding_id
+            .clone()
+    };
+    let original = id(&|_| {});
+    assert_eq!(original, id(&|_| {}));
+    assert_eq!(
+        original,
+        id(&|flow| (flow.first.capture, flow.first.frame) = (7, 99))
+    );
+    assert_ne!(original, id(&|flow| flow.dst_port = 23));
+    assert_ne!(original, id(&|flow| flow.ts = at(5)));
+    assert_ne!(
+        original,
+        id(&|flow| flow.server_name = Some("a.example".into()))
+    );
+    let letters = original.strip_prefix("F-").unwrap();
+    assert_eq!(letters.len(), 12);
+    assert!(
+        letters
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte))
+    );
+}
+
+#[test]
+fn a_name_from_a_capture_is_bounded() {
+    let (mut flow, facts) = of_plain(1, 0, plain("telnet"));
+    flow.server_name = Some("é".repeat(60_000).into());
+    let judged = judge(&Policy::built_in(), &[(flow, facts)]);
+    assert_eq!(judged.findings[0].destination, "é".repeat(127));
+}
+
+#[test]
+fn only_what_reaches_the_line_fails() {
+    let low = [("NS-01.tls_preferred", Severity::Low, "TLS1.2".to_owned())];
+    for (fail_at, expected) in [
+        ("medium", VerdictKind::Pass),
+        ("low", VerdictKind::Fail),
+        ("info", VerdictKind::Fail),
+        ("critical", VerdictKind::Pass),
+    ] {
+        let judged = violations(&policy(&format!("verdicts: {{fail_at: {fail_at}}}")), &low);
+        for check in [None, Some("NS-01.tls_preferred")] {
+            assert_eq!(verdict(&judged, check).verdict, expected, "{fail_at}");
+        }
+    }
+    let judged = violations(&Policy::built_in(), &low);
+    let control = verdict(&judged, None);
+    assert_eq!(control.worst_severity, Some(Severity::Low));
+    assert_eq!(control.reason, "warnings only: NS-01.tls_preferred");
+    let high = [("NS-01.plaintext", Severity::High, "telnet".to_owned())];
+    let critical = violations(&policy("verdicts: {fail_at: critical}"), &high);
+    assert_eq!(verdict(&critical, None).verdict, VerdictKind::Pass);
+    let failing = violations(&Policy::built_in(), &high);
+    assert_eq!(verdict(&failing, None).reason, "fails NS-01.plaintext");
+}
+
+#[test]
+fn a_refusal_is_evidence_and_no_finding() {
+    let refused = broken_off(hello(client(0x0302, &[], &[0xc02f])), false, 70);
+    let judged = judge(&Policy::built_in(), &[of_tls(1, 0, refused)]);
+    let version = verdict(&judged, Some("NS-01.tls_version"));
+    assert_eq!((version.verdict, version.refused), (VerdictKind::Pass, 1));
+    let of_version = judged
+        .findings
+        .iter()
+        .filter(|finding| finding.check_id == "NS-01.tls_version");
+    assert_eq!(of_version.count(), 0);
+}
+
+#[test]
+fn what_was_not_observed_says_what_would_show_it() {
+    let judged = judge(&Policy::built_in(), &[]);
+    assert!(judged.findings.is_empty() && judged.coverage.is_empty());
+    for verdict in &judged.verdicts {
+        assert_eq!(verdict.verdict, VerdictKind::NotObserved);
+        assert!(verdict.reason.len() > 20, "{verdict:?}");
+    }
+    // Half a handshake: neither passed nor failed.
+    let half = judge(
+        &Policy::built_in(),
+        &[of_tls(1, 0, hello(client(0x0303, &[0x0304], &[0x1301])))],
+    );
+    let version = verdict(&half, Some("NS-01.tls_version"));
+    assert_eq!(version.verdict, VerdictKind::NotObserved);
+    assert!(version.reason.contains("ServerHello"), "{}", version.reason);
+    let row = half
+        .coverage
+        .iter()
+        .find(|row| row.check_id == "NS-01.tls_version")
+        .unwrap();
+    assert_eq!((row.not_observed, row.bytes_affected), (1, 1_000));
+    assert_eq!(row.example_flow_ids, [FlowId(1)]);
+}
+
+#[test]
+fn a_control_that_the_policy_disables_is_not_observed() {
+    let disabled = policy("network: {tls: {enabled: false}}");
+    let judged = judge(
+        &disabled,
+        &[
+            of_tls(1, 0, tls(0x0300, 0x0005)),
+            of_plain(2, 0, plain("telnet")),
+        ],
+    );
+    assert!(judged.findings.is_empty());
+    for verdict in &judged.verdicts {
+        assert_eq!(verdict.verdict, VerdictKind::NotObserved);
+        assert_eq!(verdict.reason, "disabled by the policy");
+    }
+}
+
+/// A failed attempt with one version, and another attempt this much later.
+fn retried(first: TlsHandshake, second: TlsHandshake, later: i64) -> Vec<String> {
+    let judged = judge(
+        &Policy::built_in(),
+        &[of_tls(2, later, second), of_tls(1, 0, first)],
+    );
+    let of_downgrade = judged
+        .findings
+        .into_iter()
+        .filter(|finding| finding.check_id == "NS-01.downgrade");
+    of_downgrade.map(|finding| finding.detail).collect()
+}
+
+#[test]
+fn a_retry_with_less_after_a_failure_is_a_downgrade() {
+    let offer = |version| hello(client(version, &[], &[0xc02f]));
+    let done = |version| tls(version, 0xc02f);
+    assert_eq!(
+        retried(offer(0x0303), offer(0x0301), 10),
+        ["retried with TLS1.0"]
+    );
+    assert_eq!(
+        retried(offer(0x0303), done(0x0301), 1),
+        ["retried with TLS1.0"]
+    );
+    let modern = hello(client(0x0303, &[0x0304, 0x0303], &[0x1301]));
+    assert_eq!(retried(modern, done(0x0303), 1), ["retried with TLS1.2"]);
+    assert_eq!(
+        retried(offer(0xfefd), offer(0xfeff), 1),
+        ["retried with DTLS1.0"]
+    );
+    // Too late, after a success, no lower, higher.
+    let none: [String; 0] = [];
+    assert_eq!(retried(offer(0x0303), offer(0x0301), 11), none);
+    assert_eq!(retried(done(0x0303), offer(0x0301), 1), none);
+    assert_eq!(retried(offer(0x0303), offer(0x0303), 1), none);
+    assert_eq!(retried(offer(0x0301), offer(0x0303), 1), none);
+}
+
+#[test]
+fn an_upgrade_says_whether_it_was_followed() {
+    let sent_on = || {
+        of_plain(
+            1,
+            5,
+            http("a.example", &[(Some(301), Some(("https", "a.example")))]),
+        )
+    };
+    let over_tls = |name: &str, seconds| {
+        let mut named = client(0x0303, &[0x0304], &[0x1301]);
+        named.server_name = Some(name.to_owned());
+        of_tls(2, seconds, with_client(tls13(), named))
+    };
+    let explained = |ended: &[Ended]| {
+        let judged = judge(&Policy::built_in(), ended);
+        let of_upgrade = judged
+            .findings
+            .iter()
+            .find(|finding| finding.check_id == "NS-01.http_upgrade");
+        of_upgrade.unwrap().explanation.clone()
+    };
+    let followed = "then connected over TLS";
+    let not = "no TLS connection to it followed";
+    assert!(explained(&[sent_on(), over_tls("A.example", 6)]).contains(followed));
+    assert!(explained(&[sent_on()]).contains(not));
+    assert!(explained(&[sent_on(), over_tls("a.example", 4)]).contains(not));
+    assert!(explained(&[sent_on(), over_tls("b.example", 6)]).contains(not));
+}
+
+/// What is beyond the caps is left out the same way whatever comes first.
+#[test]
+fn caps_of_what_several_flows_show_do_not_depend_on_the_order() {
+    use super::dance::{MAX_NAMES, Upgrades};
+    let count = i64::try_from(MAX_NAMES).unwrap() + 10;
+    let handshakes: Vec<_> = (1..=count)
+        .map(|id| {
+            let mut named = client(0x0303, &[0x0304], &[0x1301]);
+            named.server_name = Some(format!("{id:06}.example"));
+            of_tls(id, id, with_client(tls13(), named))
+        })
+        .collect();
+    let (mut forwards, mut backwards) = (Upgrades::default(), Upgrades::default());
+    for (flow, facts) in &handshakes {
+        forwards.note_tls(flow, &facts.tls[0]);
+    }
+    for (flow, facts) in handshakes.iter().rev() {
+        backwards.note_tls(flow, &facts.tls[0]);
+    }
+    for upgrades in [forwards, backwards] {
+        let src = [10, 0, 0, 1].into();
+        assert_eq!(upgrades.followed(src, "000001.example", at(0)), Some(true));
+        // Left out, so that nothing can be said of it.
+        assert_eq!(
+            upgrades.followed(src, &format!("{count:06}.example"), at(0)),
+            None
+        );
+    }
+}
