@@ -187,6 +187,15 @@ pub fn audit_flow(policy: &Policy, flow: &FlowRecord, facts: &SessionFacts) -> A
 /// Longest detail or reason, bytes.
 const MAX_TEXT: usize = 512;
 
+/// The beginning of a text from a capture: whole characters, at most so many bytes.
+pub(crate) fn cut(text: &str, max: usize) -> &str {
+    let mut end = max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
 impl Outcome {
     /// The control holds.
     pub fn passed(meta: &'static Meta) -> Self {
@@ -238,10 +247,10 @@ impl Outcome {
         let mut reason = reason.into();
         // Both may quote a capture, whose texts have no length of their own.
         if detail.len() > MAX_TEXT {
-            detail.truncate(detail.floor_char_boundary(MAX_TEXT));
+            detail.truncate(cut(&detail, MAX_TEXT).len());
         }
         if reason.len() > MAX_TEXT {
-            let end = reason.floor_char_boundary(MAX_TEXT);
+            let end = cut(&reason, MAX_TEXT).len();
             reason.to_mut().truncate(end);
         }
         Self {
@@ -257,6 +266,22 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_from_captures_are_cut_between_characters() {
+        for (text, max, expected) in [
+            ("abc", 3, "abc"),
+            ("abc", 2, "ab"),
+            ("aé", 2, "a"),
+            ("é", 1, ""),
+            ("", 0, ""),
+        ] {
+            assert_eq!(cut(text, max), expected, "{text} {max}");
+        }
+        let meta = REGISTRY[0].meta();
+        let long = Outcome::violated(meta, Severity::High, "é".repeat(600), "x".repeat(600));
+        assert_eq!((long.detail.len(), long.reason.len()), (512, 512));
+    }
 
     #[test]
     fn the_registry_is_sorted_unique_and_documented() {

@@ -8,7 +8,7 @@
 use super::dance::{Attempts, Upgrades};
 use super::verdict;
 use super::{CoverageRow, Finding, Verdict};
-use crate::control::{AuditResult, Outcome, Severity, Status, meta_of};
+use crate::control::{AuditResult, Outcome, Severity, Status, cut, meta_of};
 use crate::evidence::{FlowId, PacketRef};
 use crate::flow::FlowRecord;
 use crate::policy::Policy;
@@ -60,8 +60,7 @@ const MAX_NAME: usize = 255;
 
 /// A name from a capture, cut to what findings keep.
 pub(super) fn bounded(name: &str) -> &str {
-    name.get(..name.floor_char_boundary(MAX_NAME))
-        .unwrap_or(name)
+    cut(name, MAX_NAME)
 }
 
 /// Between whom, and where: what a finding takes from a flow.
