@@ -414,7 +414,7 @@ mod tests {
             &["sha256/AAAA", "32 bytes"],
         );
         refused("verdicts:\n  fail_at: terrible\n", 2, &["fail_at"]);
-        refused("network: [\n", 2, &["p.yaml"]);
+        refused("network: [\n", 1, &["p.yaml"]);
     }
 
     #[test]
