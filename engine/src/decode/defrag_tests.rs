@@ -118,7 +118,7 @@ fn on_the_wire(six: bool, datagram: &[u8], (from, end, more): (usize, usize, boo
         ethernet(0x86dd, &ipv6(44, &join(&[&header, payload])))
     } else {
         let header = V4 {
-            fragment: place / 8 | u16::from(more) << 13,
+            fragment: (place / 8) | (u16::from(more) << 13),
             ..V4::new(17)
         };
         ethernet(0x0800, &header.of(payload))
