@@ -80,7 +80,13 @@ struct EarlySegments {
     /// By position, without overlaps.
     by_position: BTreeMap<u64, Early>,
     bytes: usize,
+    /// Held segments that later ones overlapped, so far.
+    overlapped: usize,
 }
+
+/// Overlaps with held segments after which the holes are given up: a segment
+/// over many tiny ones, again and again, is an attack on the reader.
+const MAX_OVERLAPPED: usize = 1 << 17;
 
 /// One direction of a connection.
 #[derive(Debug, Default)]
@@ -120,6 +126,16 @@ impl Stream {
         if !self.started {
             self.started = true;
             self.base = first_seq;
+        }
+    }
+
+    /// The other end confirmed the first sequence number: what it confirms
+    /// outweighs a SYN that anyone may have forged, while nothing was sent.
+    pub fn restart(&mut self, first_seq: u32) {
+        if self.next == 0 && self.highest == 0 && self.early.is_none() {
+            self.started = true;
+            self.base = first_seq;
+            self.fin = None;
         }
     }
 
@@ -339,6 +355,7 @@ impl Stream {
         let end = position + wire_len;
         // What overlaps: possibly one that begins before, and those that begin inside.
         let mut holes = Vec::new();
+        let mut overlapped = 0;
         let mut at = position;
         let from = early
             .by_position
@@ -351,6 +368,7 @@ impl Stream {
                 holes.push((at, start.min(end)));
             }
             let held_end = start + held.len;
+            overlapped += 1;
             let (low, high) = (start.max(position), held_end.min(end));
             arrival.retransmission = true;
             arrival.conflict |= differ(
@@ -379,12 +397,13 @@ impl Stream {
             early.by_position.insert(low, held);
         }
         early.bytes += cost;
+        early.overlapped += overlapped;
         budget.shared_left = budget.shared_left.saturating_sub(cost);
         // Over the budget: what is missing is given up, oldest hole first.
         while self
             .early
             .as_ref()
-            .is_some_and(|early| early.bytes > budget.stream)
+            .is_some_and(|early| early.bytes > budget.stream || early.overlapped > MAX_OVERLAPPED)
             || (budget.shared_left == 0 && self.early.is_some())
         {
             arrival.limit = true;

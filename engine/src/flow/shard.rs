@@ -428,11 +428,14 @@ impl<C: Content> Shard<C> {
                 .and_then(Option::as_ref)
                 .map_or(0, |flow| flow.hash)
         });
-        self.queues[class as usize].push_back(Waiting {
-            slot,
-            generation,
-            since_ns,
-        });
+        self.wait(
+            class,
+            Waiting {
+                slot,
+                generation,
+                since_ns,
+            },
+        );
         slot
     }
 
@@ -476,6 +479,7 @@ impl<C: Content> Shard<C> {
             flow.history.note(direction, Letter::Checksum);
             reader.note(AnomalyKind::ChecksumBad, || "IP header checksum".to_owned());
         }
+        let mut moved = None;
         if segment.protocol == TCP {
             let mut budget = Budget {
                 stream: limits.reassembly_flow_bytes,
@@ -502,11 +506,12 @@ impl<C: Content> Shard<C> {
             };
             if class != flow.class {
                 flow.class = class;
-                self.queues[class as usize].push_back(Waiting {
+                let waiting = Waiting {
                     slot,
                     generation: flow.generation,
                     since_ns: flow.last_ts_ns,
-                });
+                };
+                moved = Some((class, waiting));
             }
         } else {
             let half = &mut flow.half[direction.index()];
@@ -536,6 +541,9 @@ impl<C: Content> Shard<C> {
                 .map_or(0, |content| content.heap_bytes());
         self.heap_bytes = (self.heap_bytes + heap).saturating_sub(flow.heap_bytes);
         flow.heap_bytes = heap;
+        if let Some((class, waiting)) = moved {
+            self.wait(class, waiting);
+        }
     }
 
     /// Ends what has been idle for too long, by the packet clock. A single
@@ -569,6 +577,22 @@ impl<C: Content> Shard<C> {
                 }
             }
         }
+    }
+
+    /// Puts a flow into a queue. Entries of flows that have moved on are thrown
+    /// out before they outnumber the flows: a queue costs no more than its flows.
+    fn wait(&mut self, class: Class, waiting: Waiting) {
+        let flows = &self.flows;
+        let queue = &mut self.queues[class as usize];
+        if queue.len() > 64 + 2 * self.table.len() {
+            queue.retain(|entry| {
+                flows
+                    .get(entry.slot as usize)
+                    .and_then(Option::as_ref)
+                    .is_some_and(|flow| flow.generation == entry.generation && flow.class == class)
+            });
+        }
+        queue.push_back(waiting);
     }
 
     /// Makes room for one more flow.
@@ -840,7 +864,7 @@ impl TcpParts<'_> {
             }
             self.half[me].stream.start(data_seq);
             if has(Segment::ACK) {
-                self.half[peer].stream.start(segment.ack);
+                self.half[peer].stream.restart(segment.ack);
                 if let Some(syn_ts_ns) = self.syn_ts_ns.filter(|_| self.rtt_ns.is_none()) {
                     *self.rtt_ns = Some(segment.ts_ns.saturating_sub(syn_ts_ns));
                 }

@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// Largest record body: TLS 1.2 ciphertext (RFC 5246 §6.2.3).
 pub(super) const MAX_RECORD: usize = (1 << 14) + 2_048;
 const HEADER: usize = 5;
+/// Smallest encrypted Finished of TLS 1.3: header, a SHA-256, content type, and
+/// the 8-byte tag of the CCM_8 suites.
+const MIN_FINISHED_13: usize = 4 + 32 + 1 + 8;
 /// Alerts kept of one handshake.
 const MAX_ALERTS: usize = 16;
 /// Letters kept of one handshake's history.
@@ -167,6 +170,8 @@ impl TlsSession {
         }
         side.message.clear();
         side.lost = true;
+        side.ssl2 = false;
+        side.begun = true;
         let body_left = side.body_left as u64;
         if side.body_left > 0 && len <= body_left {
             // The next record's place is still known.
@@ -192,14 +197,38 @@ impl TlsSession {
             .iter()
             .map(|side| side.body.capacity() + side.message.capacity())
             .sum();
+        // Ordinary chains are shared with the cache and with other flows; long
+        // ones are somebody's attempt on the memory.
+        let chain = |chain: &[Arc<crate::proto::x509::Certificate>]| -> usize {
+            let bytes = chain
+                .iter()
+                .map(|certificate| certificate.der.len())
+                .sum::<usize>();
+            if bytes > 8_192 { 2 * bytes } else { bytes / 4 }
+        };
         let facts = |facts: &TlsHandshake| {
             let client = facts.client.as_ref().map_or(0, |client| {
-                256 + (client.ciphers.len() + client.extensions.len() + client.sigalgs.len()) * 2
+                let numbers = client.ciphers.len()
+                    + client.extensions.len()
+                    + client.sigalgs.len()
+                    + client.groups.len()
+                    + client.key_shares.len()
+                    + 2 * client.sslv2_ciphers.len();
+                256 + numbers * 2
+                    + client
+                        .alpn
+                        .iter()
+                        .map(|name| 24 + name.len())
+                        .sum::<usize>()
             });
+            let blobs = [&facts.ocsp_staple, &facts.sct_list];
+            let blobs: usize = blobs.into_iter().flatten().map(|blob| blob.len()).sum();
             size_of::<TlsHandshake>()
                 + 512
                 + client
-                + (facts.chain.len() + facts.client_chain.len()) * 8
+                + blobs
+                + chain(&facts.chain)
+                + chain(&facts.client_chain)
         };
         let now = self.now.as_ref().map_or(0, |now| facts(&now.facts) + 128);
         sides + self.done.iter().map(facts).sum::<usize>() + now
@@ -320,7 +349,8 @@ impl TlsSession {
                 .client
                 .as_deref()
                 .is_some_and(|client| client.early_data);
-            if is_client && now.server_hello {
+            // An encrypted alert is shorter than any Finished.
+            if is_client && now.server_hello && len >= MIN_FINISHED_13 {
                 now.facts.established = true;
             }
             let handshake = if is_client {
@@ -490,6 +520,7 @@ impl TlsSession {
                         )
                     });
                 let now = self.begin(cx);
+                now.gap = true;
                 now.facts
                     .malformed
                     .get_or_insert_with(|| format!("a handshake message of {len} bytes"));
@@ -775,8 +806,17 @@ impl TlsSession {
                 });
         }
         let rest = held.get(2 + len..).unwrap_or_default().to_vec();
-        if !rest.is_empty() && self.data(cx, direction, &rest) == Want::Nothing {
-            self.side(direction).dead = true;
+        if !rest.is_empty() {
+            match self.data(cx, direction, &rest) {
+                Want::Nothing => self.side(direction).dead = true,
+                // Not yet told to the reassembler: passed over here.
+                Want::Skip(left) => {
+                    let side = self.side(direction);
+                    side.body_left = usize::try_from(left).unwrap_or(usize::MAX);
+                    side.wanted = false;
+                }
+                Want::Bytes => {}
+            }
         }
         Framing::Ssl2
     }
