@@ -43,8 +43,9 @@ pub(super) fn answer(policy: &Policy, exchange: &HttpExchange) -> Answer {
         {
             Answer::Upgraded
         }
-        // Bad request on a TLS port, forbidden, misdirected, upgrade required.
-        (Some(400 | 403 | 421 | 426), _) => Answer::Refused,
+        // Upgrade Required (RFC 9110 section 15.5.22). Other errors are the
+        // application's own answers, given in plaintext.
+        (Some(426), _) => Answer::Refused,
         _ => Answer::Served,
     }
 }

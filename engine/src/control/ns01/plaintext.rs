@@ -70,10 +70,11 @@ impl Audit for Plaintext {
     }
 }
 
-/// How every HTTP exchange of the flow was answered, if all were alike.
+/// What became of a flow whose HTTP exchanges were all sent on or refused, and
+/// none served; refused, when any was.
 fn only_answered(policy: &Policy, facts: &PlaintextFacts) -> Option<Answer> {
     let complete = facts.http_exchanges == facts.http.len() as u64;
-    let mut answers = facts.http.iter().map(|exchange| answer(policy, exchange));
-    let first = answers.next().filter(|_| complete)?;
-    answers.all(|other| other == first).then_some(first)
+    let answers = facts.http.iter().map(|exchange| answer(policy, exchange));
+    let worst = answers.max().filter(|_| complete)?;
+    matches!(worst, Answer::Upgraded | Answer::Refused).then_some(worst)
 }
