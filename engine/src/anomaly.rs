@@ -111,6 +111,17 @@ pub struct Anomaly {
     pub detail: Box<str>,
 }
 
+/// How often something was seen, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeats {
+    /// The packet in which it was first seen.
+    pub first: PacketRef,
+    /// The packet in which it was last seen.
+    pub last: PacketRef,
+    /// How often.
+    pub count: u64,
+}
+
 /// Collects anomalies of one place (a flow, or a file), folding repeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AnomalyLog {
@@ -141,6 +152,21 @@ impl AnomalyLog {
             count: 1,
             detail,
         });
+    }
+
+    /// Notes what was seen several times. Those of one log come in packet order.
+    pub fn note_repeats(
+        &mut self,
+        kind: AnomalyKind,
+        ts: CaptureTime,
+        repeats: Repeats,
+        detail: impl FnOnce() -> String,
+    ) {
+        self.note(kind, ts, repeats.first, detail);
+        if let Some(row) = self.rows.iter_mut().find(|row| row.kind == kind) {
+            row.last = repeats.last;
+            row.count = row.count.saturating_add(repeats.count.saturating_sub(1));
+        }
     }
 
     /// Whether nothing was noted.

@@ -3,7 +3,7 @@
 
 use nsforensics_engine::anomaly::AnomalyLog;
 use nsforensics_engine::capture::{LinkType, Options, Packet, read_bytes};
-use nsforensics_engine::decode::{Decoded, link_context};
+use nsforensics_engine::decode::{Decoded, Undecoded, link_context};
 use nsforensics_engine::evidence::PacketRef;
 use nsforensics_engine::policy::{Limits, Policy};
 use nsforensics_engine::proto::session::Session;
@@ -46,7 +46,8 @@ pub fn capture(bytes: &[u8]) {
     assert_eq!(read(64), read(1 << 20));
 }
 
-/// Payloads lie within their packet, and the lower layers read again without harm.
+/// Payloads lie within their packet, the lower layers read again without harm,
+/// and what gives neither flow nor fragment gives a reason.
 pub fn decode(bytes: &[u8]) {
     let Some((&[high, low, cut], data)) = bytes.split_first_chunk::<3>() else {
         return;
@@ -66,6 +67,11 @@ pub fn decode(bytes: &[u8]) {
     };
     let mut decoded = Decoded::new();
     decoded.packet(&packet, &Limits::default());
+    let reasons = Undecoded::ALL
+        .iter()
+        .map(|&reason| decoded.counters.of(reason));
+    let flows = decoded.shards.iter().map(Vec::len).sum::<usize>();
+    assert!(flows + decoded.fragments.len() > 0 || reasons.sum::<u64>() > 0);
     for segment in decoded.shards.iter().flatten() {
         let end = segment.payload_offset + u64::from(segment.payload_len);
         assert!(segment.payload_len == 0 || end <= 16 + data.len() as u64);

@@ -4,7 +4,7 @@
 use crate::public::{self, list, number, text};
 use nsforensics_engine::anomaly::AnomalyLog;
 use nsforensics_engine::capture::{Options, discover};
-use nsforensics_engine::decode::{Decoded, Defragmenter, LinkContext, Segment};
+use nsforensics_engine::decode::{Datagrams, Decoded, Defragmenter, LinkContext, Segment};
 use nsforensics_engine::evidence::PacketRef;
 use nsforensics_engine::flow::{Content, Ended, Place, Shard};
 use nsforensics_engine::policy::Limits;
@@ -80,7 +80,8 @@ fn follow(path: &Path) -> Vec<Ended<Said>> {
         ..limits.clone()
     });
     let mut defragmenter = Defragmenter::new(&limits);
-    let (mut arena, mut datagrams, mut log) = (Vec::new(), Decoded::new(), AnomalyLog::default());
+    let mut datagrams = Datagrams::default();
+    let (mut carried, mut log) = (Decoded::new(), AnomalyLog::default());
     let mut frames = 0;
     while let Some(batch) = file.next_batch().expect("the capture stays readable") {
         let mut end = batch.start();
@@ -93,27 +94,26 @@ fn follow(path: &Path) -> Vec<Ended<Said>> {
                 frame: frames + u64::from(index) + 1,
                 offset,
             };
-            arena.clear();
+            datagrams.clear();
             for fragment in &decoded.fragments {
                 let bytes = batch.bytes(fragment.payload_offset, fragment.payload_len as usize);
                 defragmenter.push(
                     fragment,
                     at(fragment.index, fragment.record_offset),
                     bytes.unwrap_or_default(),
-                    &mut arena,
                     &mut datagrams,
+                    &mut carried,
                     &mut log,
                 );
             }
             let mut segments: Vec<Segment> = decoded.shards.concat();
-            segments.extend(datagrams.shards.iter().flatten());
-            datagrams.clear();
+            segments.extend(carried.shards.iter().flatten());
+            carried.clear();
             segments.sort_by_key(|segment| segment.index);
             for segment in segments.iter().filter(|segment| segment.protocol == 6) {
                 let len = segment.payload_len as usize;
                 let payload = if segment.bits & Segment::DEFRAGMENTED != 0 {
-                    let start = usize::try_from(segment.payload_offset).unwrap();
-                    arena.get(start..start + len)
+                    datagrams.bytes(segment.payload_offset, len)
                 } else {
                     batch.bytes(segment.payload_offset, len)
                 };

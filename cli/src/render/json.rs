@@ -110,6 +110,7 @@ struct CaptureView<'a> {
     packets_truncated: u64,
     packets_malformed: u64,
     packets_unsupported: u64,
+    undecoded: Vec<ReasonView>,
     bytes_captured: u64,
     bytes_wire: u64,
     bytes_skipped: u64,
@@ -118,6 +119,13 @@ struct CaptureView<'a> {
     time_backward_steps: u64,
     order_in_set: u32,
     error: Option<&'a str>,
+}
+
+/// Why something was not decoded, and how often.
+#[derive(Debug, Serialize)]
+struct ReasonView {
+    reason: &'static str,
+    count: u64,
 }
 
 impl<'a> CaptureView<'a> {
@@ -134,6 +142,11 @@ impl<'a> CaptureView<'a> {
             packets_truncated: capture.packets_truncated,
             packets_malformed: capture.packets_malformed,
             packets_unsupported: capture.packets_unsupported,
+            undecoded: capture
+                .undecoded
+                .iter()
+                .map(|&(reason, count)| ReasonView { reason, count })
+                .collect(),
             bytes_captured: capture.bytes_captured,
             bytes_wire: capture.bytes_wire,
             bytes_skipped: capture.bytes_skipped,

@@ -57,6 +57,7 @@ pub fn report() -> Report {
                 link_types: vec![1],
                 packets: 31,
                 packets_unsupported: 4,
+                undecoded: vec![("arp", 3), ("unknown_ethertype", 1)],
                 bytes_captured: 8_000,
                 bytes_wire: 9_100,
                 bytes_skipped: 212,

@@ -265,6 +265,14 @@ fn damage(row: usize, capture: &CaptureSummary, anomalies: &[Anomaly]) -> Vec<St
             remarks.push(format!("{} {meaning}", screen::count(number)));
         }
     }
+    let reasons: Vec<_> = capture
+        .undecoded
+        .iter()
+        .map(|(reason, count)| format!("{reason} {}", screen::count(*count)))
+        .collect();
+    if !reasons.is_empty() {
+        remarks.push(format!("not decoded, by reason: {}", reasons.join(", ")));
+    }
     remarks
 }
 

@@ -122,6 +122,9 @@ pub struct CaptureSummary {
     pub packets_malformed: u64,
     /// Of these: a link type or protocol that is not decoded.
     pub packets_unsupported: u64,
+    /// What was not decoded, by reason: how often. A packet may give several
+    /// reasons, and still a flow.
+    pub undecoded: Vec<(&'static str, u64)>,
     /// Captured bytes.
     pub bytes_captured: u64,
     /// Bytes on the wire.

@@ -3,9 +3,8 @@
 //! difference is reported: hosts disagree on this, and attackers know it
 //! (RFC 5722; Ptacek and Newsham 1998).
 
-use super::ip::Ip;
 use super::walk::{Meta, Walk};
-use super::{Decoded, Fragment, Segment, Trouble, Undecoded};
+use super::{Datagrams, Decoded, Fragment, Segment, Trouble, Undecoded};
 use crate::anomaly::{AnomalyKind, AnomalyLog};
 use crate::evidence::PacketRef;
 use crate::policy::Limits;
@@ -28,6 +27,8 @@ struct Key {
 #[derive(Debug)]
 struct Datagram {
     serial: u64,
+    /// The clock when it began, whatever its own packets claim.
+    since_ns: i64,
     first_ts_ns: i64,
     first: PacketRef,
     /// Pieces by their place, without overlaps: length on the wire, bytes.
@@ -55,6 +56,9 @@ const MAX_DATAGRAM: u32 = 65_535;
 /// their bytes.
 const MAX_WORK: usize = 1 << 18;
 
+/// Datagrams of a wild clock that one fragment moves behind the others.
+const MAX_TURNED: usize = 2;
+
 /// Puts fragments together, in packet order over all files.
 #[derive(Debug)]
 pub struct Defragmenter {
@@ -65,7 +69,9 @@ pub struct Defragmenter {
     bytes: usize,
     max_bytes: usize,
     timeout_ns: i64,
-    previous_ts_ns: i64,
+    previous_ts_ns: Option<i64>,
+    /// The earlier one of the last two fragments' times.
+    clock_ns: i64,
     max_depth: u8,
 }
 
@@ -79,24 +85,38 @@ impl Defragmenter {
             bytes: 0,
             max_bytes: limits.fragment_bytes,
             timeout_ns: limits.fragment_seconds.saturating_mul(NANOS_PER_SECOND),
-            previous_ts_ns: i64::MIN,
+            previous_ts_ns: None,
+            clock_ns: i64::MIN,
             max_depth: limits.tunnel_depth,
         }
     }
 
     /// The next fragment, with its bytes. When it completes a datagram, the
-    /// datagram's payload is appended to `arena` and decoded into `out`.
+    /// datagram's payload is appended to `datagrams` and decoded into `out`.
     pub fn push(
         &mut self,
         fragment: &Fragment,
         at: PacketRef,
         payload: &[u8],
-        arena: &mut Vec<u8>,
+        datagrams: &mut Datagrams,
+        out: &mut Decoded,
+        anomalies: &mut AnomalyLog,
+    ) {
+        self.expire(fragment.ts_ns, anomalies);
+        self.add(fragment, at, payload, datagrams, out, anomalies);
+    }
+
+    /// As [`Self::push`]; the clock of the packet has been taken already.
+    fn add(
+        &mut self,
+        fragment: &Fragment,
+        at: PacketRef,
+        payload: &[u8],
+        datagrams: &mut Datagrams,
         out: &mut Decoded,
         anomalies: &mut AnomalyLog,
     ) {
         let ts = CaptureTime::from_nanos(fragment.ts_ns);
-        self.expire(fragment.ts_ns, anomalies);
         let end = fragment.at.saturating_add(fragment.payload_wire_len);
         // All but the last are multiples of eight bytes, none reaches too far.
         let uneven = fragment.more && !fragment.payload_wire_len.is_multiple_of(8);
@@ -124,9 +144,10 @@ impl Defragmenter {
             self.forget_finished();
             self.waiting.push_back((key, self.serial));
         }
-        let serial = self.serial;
+        let (serial, since_ns) = (self.serial, self.clock_ns);
         let datagram = self.datagrams.entry(key).or_insert_with(|| Datagram {
             serial,
+            since_ns,
             first_ts_ns: fragment.ts_ns,
             first: at,
             pieces: BTreeMap::new(),
@@ -171,7 +192,7 @@ impl Defragmenter {
         } else if datagram.end == Some(datagram.covered) {
             if let Some(whole) = self.datagrams.remove(&key) {
                 self.bytes = self.bytes.saturating_sub(whole.cost);
-                self.complete(&whole, fragment, at, arena, out, anomalies);
+                self.complete(&whole, fragment, at, datagrams, out, anomalies);
             }
         } else {
             self.keep_budget(at, ts, anomalies);
@@ -194,21 +215,24 @@ impl Defragmenter {
         whole: &Datagram,
         last: &Fragment,
         at: PacketRef,
-        arena: &mut Vec<u8>,
+        datagrams: &mut Datagrams,
         out: &mut Decoded,
         anomalies: &mut AnomalyLog,
     ) {
-        let start = arena.len();
         let mut missing = 0;
-        for (wire_len, bytes) in whole.pieces.values() {
+        let pieces = whole.pieces.values().filter_map(|(wire_len, bytes)| {
             // Bytes that the capture cut cannot be made up: the rest is missing.
-            if missing == 0 {
-                arena.extend_from_slice(bytes);
-                missing = (*wire_len as usize).saturating_sub(bytes.len());
-            } else {
-                missing += *wire_len as usize;
-            }
-        }
+            let wire_len = *wire_len as usize;
+            let is_next = missing == 0;
+            missing += wire_len
+                - if is_next {
+                    bytes.len().min(wire_len)
+                } else {
+                    0
+                };
+            is_next.then_some(&**bytes)
+        });
+        let start = datagrams.push(pieces, whole.protocol, whole.ip_len, last);
         let meta = Meta {
             ts_ns: last.ts_ns,
             record_offset: last.record_offset,
@@ -216,7 +240,6 @@ impl Defragmenter {
             link: last.link,
             data_at: last.data_at,
             cut: missing,
-            ip_len: Some(whole.ip_len),
             bits: last.bits | Segment::DEFRAGMENTED,
             scope: last.scope,
             // A fragment header may stand in a datagram without a tunnel in
@@ -224,63 +247,55 @@ impl Defragmenter {
             // that datagrams in datagrams end.
             depth: last.depth.saturating_add(1),
         };
-        let ip = Ip {
-            src: last.src,
-            dst: last.dst,
-            version: last.ip_version,
-            len: whole.ip_len,
-        };
-        let Some(payload) = arena.get(start..) else {
+        let Some((place, payload)) = datagrams.last() else {
             return;
         };
-        let mut trouble = Trouble {
-            decoded: out,
-            malformed: false,
-            unsupported: false,
-        };
-        let mut walk = Walk::new(payload, start as u64, meta, self.max_depth, &mut trouble);
-        if last.ip_version == 6 {
-            walk.extensions(ip, whole.protocol, 0);
-        } else {
-            walk.transport(ip, whole.protocol, 0);
-        }
-        let (malformed, unsupported) = (trouble.malformed, trouble.unsupported);
-        out.counters.malformed += u64::from(malformed);
-        out.counters.unsupported += u64::from(unsupported && !malformed);
+        let mut trouble = Trouble::new(out, meta);
+        Walk::new(payload, start as u64, meta, self.max_depth, &mut trouble).datagram(place);
+        trouble.count();
         // What is inside may be fragments again; each level of it is deeper,
         // so this ends.
         for inner in std::mem::take(&mut out.fragments) {
             if inner.depth > self.max_depth {
-                out.counters.note(Undecoded::TooDeep);
+                out.undecoded(Undecoded::TooDeep, &meta);
                 out.counters.malformed += 1;
                 continue;
             }
-            let bytes = usize::try_from(inner.payload_offset)
-                .ok()
-                .and_then(|from| arena.get(from..from.checked_add(inner.payload_len as usize)?))
+            let bytes = datagrams
+                .bytes(inner.payload_offset, inner.payload_len as usize)
                 .unwrap_or_default()
                 .to_vec();
-            self.push(&inner, at, &bytes, arena, out, anomalies);
+            self.add(&inner, at, &bytes, datagrams, out, anomalies);
         }
     }
 
     /// By the packet clock; a single wild time stamp gives nothing up.
     fn expire(&mut self, ts_ns: i64, anomalies: &mut AnomalyLog) {
-        let now = ts_ns.min(self.previous_ts_ns);
-        self.previous_ts_ns = ts_ns;
+        let now = ts_ns.min(self.previous_ts_ns.unwrap_or(ts_ns));
+        self.previous_ts_ns = Some(ts_ns);
+        self.clock_ns = now;
+        let mut turned = 0;
         while let Some((key, serial)) = self.waiting.front() {
-            match self
+            let Some(datagram) = self
                 .datagrams
-                .get(key)
+                .get_mut(key)
                 .filter(|datagram| datagram.serial == *serial)
-            {
-                None => {
-                    self.waiting.pop_front();
-                }
-                Some(datagram) if now.saturating_sub(datagram.first_ts_ns) > self.timeout_ns => {
-                    self.give_up_oldest(anomalies, AnomalyKind::IpFragmentIncomplete);
-                }
-                Some(_) => break,
+            else {
+                self.waiting.pop_front();
+                continue;
+            };
+            let age = now.saturating_sub(datagram.since_ns);
+            if age > self.timeout_ns {
+                self.give_up_oldest(anomalies, AnomalyKind::IpFragmentIncomplete);
+            } else if age < self.timeout_ns.saturating_neg() && turned < MAX_TURNED {
+                // The clock was wild when it began, and must not hold back
+                // those behind it. A few at a time: a clock that keeps falling
+                // would have all of them turned for each fragment.
+                datagram.since_ns = now;
+                turned += 1;
+                self.waiting.rotate_left(1);
+            } else {
+                break;
             }
         }
     }

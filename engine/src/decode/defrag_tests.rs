@@ -5,13 +5,14 @@ use super::build::*;
 use super::tests::{careful, packet};
 use super::*;
 use crate::anomaly::{AnomalyKind, AnomalyLog};
+use crate::capture::LinkType;
 use crate::evidence::PacketRef;
 use proptest::prelude::*;
 
 /// The serial step, with what it gave.
 struct Bench {
     defragmenter: Defragmenter,
-    arena: Vec<u8>,
+    datagrams: Datagrams,
     out: Decoded,
     log: AnomalyLog,
     frames: u64,
@@ -21,7 +22,7 @@ impl Bench {
     fn new(limits: &Limits) -> Self {
         Self {
             defragmenter: Defragmenter::new(limits),
-            arena: Vec::new(),
+            datagrams: Datagrams::default(),
             out: Decoded::new(),
             log: AnomalyLog::default(),
             frames: 0,
@@ -39,7 +40,7 @@ impl Bench {
             fragment,
             at,
             payload,
-            &mut self.arena,
+            &mut self.datagrams,
             &mut self.out,
             &mut self.log,
         );
@@ -48,11 +49,9 @@ impl Bench {
     /// The payloads of all segments so far.
     fn segments(&self) -> Vec<(Segment, &[u8])> {
         let with_bytes = |segment: Segment| {
-            let from = usize::try_from(segment.payload_offset).expect("in the arena");
-            (
-                segment,
-                &self.arena[from..from + segment.payload_len as usize],
-            )
+            let len = segment.payload_len as usize;
+            let bytes = self.datagrams.bytes(segment.payload_offset, len);
+            (segment, bytes.expect("held"))
         };
         let all = self.out.shards.concat();
         all.into_iter().map(with_bytes).collect()
@@ -317,6 +316,59 @@ fn datagrams_are_given_up_by_the_packet_clock() {
 }
 
 #[test]
+fn a_wild_clock_holds_nothing_back() {
+    let limits = Limits::default();
+    let held_after = |wild: &[i64]| {
+        let mut bench = Bench::new(&limits);
+        let mut push = |id: u32, second: i64| {
+            let mut fragment = piece(8, &[0; 8], true);
+            fragment.id = id;
+            fragment.ts_ns += second * 1_000_000_000;
+            bench.push(&fragment, &[0; 8]);
+        };
+        push(0, 0);
+        for (id, second) in (1..).zip(wild) {
+            push(id, *second);
+        }
+        // The first of these are long over when the last arrive.
+        for second in 1..200 {
+            push(1_000, second);
+            push(1_000 + u32::try_from(second).unwrap(), second);
+        }
+        bench.defragmenter.held().1
+    };
+    let ordinary = held_after(&[]);
+    assert!(ordinary < 70, "{ordinary}");
+    for wild in [
+        &[1_000_000][..],
+        &[1_000_000, 1_000_001],
+        &[1_000_000, 1_000_001, 1_000_002, 1_000_003],
+    ] {
+        let held = held_after(wild);
+        assert!(held <= ordinary + wild.len(), "{held} {ordinary}");
+    }
+}
+
+#[test]
+fn a_wild_time_stamp_counts_once_however_deep_its_packet_nests() {
+    let datagram = udp(1, 2, &[7; 8]);
+    let mut bench = Bench::new(&Limits::default());
+    bench.push(&piece(0, &datagram[..8], true), &datagram[..8]);
+    // One wild packet that completes a datagram with a fragment inside.
+    let inner = on_the_wire(false, &datagram, (0, 8, true))[14..].to_vec();
+    let outer = |from: usize, to: usize, second: i64| {
+        let mut fragment = piece(from, &inner[from..to], to < inner.len());
+        (fragment.protocol, fragment.id) = (4, 8);
+        fragment.ts_ns += second * 1_000_000_000;
+        fragment
+    };
+    bench.push(&outer(0, 16, 0), &inner[..16]);
+    bench.push(&outer(16, inner.len(), 1_000_000), &inner[16..]);
+    bench.push(&piece(8, &datagram[8..], false), &datagram[8..]);
+    assert_eq!(bench.segments().len(), 1);
+}
+
+#[test]
 fn what_the_capture_cut_is_missing_not_made_up() {
     let datagram = udp(1, 2, &[b'a'; 40]);
     let mut bench = Bench::new(&Limits::default());
@@ -377,7 +429,102 @@ fn a_tunnel_in_fragments_is_followed() {
     let (segment, payload) = bench.segments()[0];
     assert_eq!(payload, [b'p'; 24]);
     assert_eq!(segment.bits, Segment::DEFRAGMENTED | Segment::TUNNELED);
+    // What the two fragments of the inner packet say, not the tunnel around.
+    assert_eq!(segment.ip_len, 36 + 36);
     assert_eq!(bench.kinds(), []);
+}
+
+/// Kinds, identifiers and senders of the tunnels around the one segment inside.
+#[track_caller]
+fn tunnels_of(bench: &Bench, headers: &[u8]) -> Vec<(&'static str, Option<u32>, String)> {
+    let all = bench.segments();
+    let inner = all
+        .iter()
+        .find(|(segment, _)| segment.bits & Segment::CARRIES_TUNNEL == 0);
+    let (segment, _) = inner.expect("a segment inside");
+    let context = bench.datagrams.link_context(LinkType(1), headers, segment);
+    assert_eq!(context.src_mac, Some(SRC_MAC));
+    let told = |tunnel: &Tunnel| {
+        let src = tunnel.src.map(|src| src.to_string()).unwrap_or_default();
+        (tunnel.kind, tunnel.id, src)
+    };
+    context.tunnels.iter().map(told).collect()
+}
+
+#[test]
+fn tunnels_around_and_inside_fragments_are_told() {
+    let around = |tunnel: &[u8], part: (usize, usize, bool)| {
+        let header = V4 {
+            src: OUTER_SRC,
+            dst: OUTER_DST,
+            fragment: u16::try_from(part.0 / 8).unwrap() | (u16::from(part.2) << 13),
+            ..V4::new(17)
+        };
+        header.of(&tunnel[part.0..part.1])
+    };
+    let mut bench = Bench::new(&Limits::default());
+    let push = |bench: &mut Bench, frame: &[u8]| {
+        let found = careful(&packet(1, frame, frame.len()));
+        let fragment = found.fragments[0];
+        let from = usize::try_from(fragment.payload_offset - super::tests::DATA_OFFSET).unwrap();
+        bench.push(
+            &fragment,
+            &frame[from..from + fragment.payload_len as usize],
+        );
+    };
+    // VXLAN in a datagram that came in fragments.
+    let tunnel = udp(9, 4_789, &vxlan(77, &frame()));
+    let mut last = Vec::new();
+    for part in split(&tunnel, &[3]) {
+        last = ethernet(0x0800, &around(&tunnel, part));
+        push(&mut bench, &last);
+    }
+    let outer = OUTER_SRC.map(|byte| byte.to_string()).join(".");
+    assert_eq!(
+        tunnels_of(&bench, &last),
+        [("vxlan", Some(77), outer.clone())]
+    );
+    // The same inside another tunnel, whose datagrams came in fragments too.
+    let mut bench = Bench::new(&Limits::default());
+    for (nth, part) in (0..).zip(split(&tunnel, &[3])) {
+        let whole = around(&tunnel, part);
+        for (from, to, more) in split(&whole, &[2]) {
+            let header = V4 {
+                src: SRC,
+                dst: DST,
+                id: 100 + nth,
+                fragment: u16::try_from(from / 8).unwrap() | (u16::from(more) << 13),
+                ..V4::new(4)
+            };
+            last = ethernet(0x0800, &header.of(&whole[from..to]));
+            push(&mut bench, &last);
+        }
+    }
+    let sender = SRC.map(|byte| byte.to_string()).join(".");
+    assert_eq!(
+        tunnels_of(&bench, &last),
+        [("ipip", None, sender), ("vxlan", Some(77), outer)]
+    );
+}
+
+#[test]
+fn what_is_wrong_inside_a_datagram_is_told_with_its_packet() {
+    // TCP of ten bytes.
+    let mut bench = Bench::new(&Limits::default());
+    for (range, more) in [(0..8, true), (8..10, false)] {
+        let mut fragment = piece(range.start, &[0; 10][range.clone()], more);
+        fragment.protocol = 6;
+        bench.push(&fragment, &[0; 10][range]);
+    }
+    let mut log = AnomalyLog::default();
+    bench.out.oddities.report(2, 40, &mut log);
+    let [row] = log.rows() else { panic!("{log:?}") };
+    assert_eq!(row.kind, AnomalyKind::TransportMalformed);
+    assert_eq!(
+        (row.first.capture, row.first.frame, row.first.offset),
+        (2, 46, 99)
+    );
+    assert_eq!((row.count, bench.out.counters.malformed), (1, 1));
 }
 
 #[test]
@@ -402,5 +549,5 @@ fn datagrams_in_datagrams_end() {
     (last.id, last.ip_version, last.protocol) = (1, 6, 44);
     bench.push(&last, &[0; 8]);
     assert_eq!(bench.out.counters.of(Undecoded::TooDeep), 1);
-    assert!(bench.arena.len() < 10_000);
+    assert!(bench.datagrams.len() < 10_000);
 }

@@ -3,6 +3,7 @@
 //! else is left to the careful walk, which gives the same for these.
 
 use super::Segment;
+use super::ip::Checksum;
 use super::tunnel::is_tunnel_port;
 use super::walk::header_len;
 use crate::capture::{LinkType, Packet};
@@ -42,14 +43,18 @@ fn ipv4(packet: &Packet<'_>, at: usize) -> Option<Segment> {
     if header[0] != 0x45 || fragment != 0 || total < 20 || total > on_wire {
         return None;
     }
-    if !header_checksum_is_good(header) {
-        return None;
-    }
+    let bits = match Checksum::of(header) {
+        Checksum::Good => 0,
+        Checksum::Unset => Segment::CHECKSUM_UNSET,
+        Checksum::Bad => return None,
+    };
     let mut src = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
     let mut dst = src;
     src[12..].copy_from_slice(&header[12..16]);
     dst[12..].copy_from_slice(&header[16..20]);
-    transport(packet, at + 20, total - 20, total, header[9], src, dst, 4)
+    let mut segment = transport(packet, at + 20, total - 20, total, header[9], src, dst, 4)?;
+    segment.bits = bits;
+    Some(segment)
 }
 
 #[inline]
@@ -149,16 +154,4 @@ fn u16_at(data: &[u8], at: usize) -> Option<u16> {
         .try_into()
         .ok()
         .map(u16::from_be_bytes)
-}
-
-/// RFC 1071 over a header of 20 bytes.
-#[inline]
-pub(super) fn header_checksum_is_good(header: &[u8; 20]) -> bool {
-    let mut sum = 0_u32;
-    for pair in header.chunks_exact(2) {
-        sum += u32::from(u16::from_be_bytes([pair[0], pair[1]]));
-    }
-    // A header that the sender's hardware fills in is captured with zero.
-    let folded = (sum & 0xffff) + (sum >> 16);
-    folded & 0xffff == 0xffff || (header[10] == 0 && header[11] == 0)
 }

@@ -21,6 +21,34 @@ fn mapped(v4: [u8; 4]) -> [u8; 16] {
     addr
 }
 
+/// What an IPv4 header's checksum says (RFC 791 §3.1, RFC 1071).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checksum {
+    Good,
+    /// Wrong, and zero: the sender's network card was to fill it in, or nobody did.
+    Unset,
+    Bad,
+}
+
+impl Checksum {
+    /// Of a whole header, options included.
+    #[inline]
+    pub(super) fn of(header: &[u8]) -> Self {
+        let mut sum = 0_u32;
+        for pair in header.chunks_exact(2) {
+            sum += u32::from(u16::from_be_bytes([pair[0], pair[1]]));
+        }
+        let folded = (sum & 0xffff) + (sum >> 16);
+        if folded & 0xffff == 0xffff {
+            Self::Good
+        } else if header.get(10..12) == Some(&[0, 0]) {
+            Self::Unset
+        } else {
+            Self::Bad
+        }
+    }
+}
+
 /// Longest chain of IPv6 extension headers that is followed.
 const MAX_EXTENSIONS: usize = 16;
 
@@ -56,12 +84,15 @@ impl<S: Sink> Walk<'_, S> {
             self.cut(Undecoded::IpCut);
             total = on_wire.max(header_len);
         }
-        if header_len == 20 {
-            let good = super::fast::header_checksum_is_good(&header);
-            self.sink.ip_checksum(good);
-            if !good {
-                self.meta.bits |= Segment::CHECKSUM_BAD;
-            }
+        // Where the capture cut the options there is nothing to check.
+        if let Some(whole) = self.data.get(at..at + header_len) {
+            let checksum = Checksum::of(whole);
+            self.sink.ip_checksum(checksum);
+            self.meta.bits |= match checksum {
+                Checksum::Good => 0,
+                Checksum::Unset => Segment::CHECKSUM_UNSET,
+                Checksum::Bad => Segment::CHECKSUM_BAD,
+            };
         }
         self.limit(at, total);
         let [flags_high, flags_low] = [header[6], header[7]];
@@ -319,7 +350,7 @@ impl<S: Sink> Walk<'_, S> {
                 .saturating_add(self.data.len().min(at) as u64),
             payload_len: length(have),
             payload_wire_len: length((have + self.meta.cut).saturating_sub(before)),
-            ip_len: self.meta.ip_len.unwrap_or(ip.len),
+            ip_len: ip.len,
             index: self.meta.index,
             seq: 0,
             ack: 0,

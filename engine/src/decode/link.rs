@@ -399,15 +399,24 @@ impl<S: Sink> Walk<'_, S> {
     fn aggregate(&mut self, at: usize) {
         let (whole, meta) = (self.data, self.meta);
         let mut at = at;
+        let mut found = false;
         while let Some(len) = self.u16(at + 12).map(usize::from) {
-            if len == 0 || !self.step() {
+            if !self.step() {
                 return;
+            }
+            if len == 0 {
+                return self.cut(Undecoded::NoData);
             }
             self.limit(at + 14, len);
             self.llc(at + 14);
             // One frame's tunnels and faults are not the next one's.
             (self.data, self.meta) = (whole, meta);
             at += (14 + len).next_multiple_of(4);
+            found = true;
+        }
+        // What is left may be the frame check sequence, but not another frame.
+        if !found || whole.len().saturating_sub(at) > 4 {
+            self.cut(Undecoded::LinkCut);
         }
     }
 

@@ -13,6 +13,7 @@
 #[cfg(test)]
 mod build;
 mod context;
+mod datagram;
 mod defrag;
 #[cfg(test)]
 mod defrag_tests;
@@ -28,11 +29,14 @@ mod tunnel;
 mod walk;
 
 pub use context::link_context;
+pub use datagram::Datagrams;
 pub use defrag::Defragmenter;
-pub use reason::{Counters, Undecoded};
+pub use reason::{Counters, Oddities, Undecoded};
 
+use crate::anomaly::AnomalyKind;
 use crate::capture::Packet;
 use crate::policy::Limits;
+use ip::Checksum;
 use walk::{Meta, Sink, Walk};
 
 /// A transport segment: fixed size, owned, without its payload.
@@ -98,6 +102,9 @@ impl Segment {
     pub const TUNNELED: u8 = 1 << 2;
     /// Carries a tunnel whose content is decoded as further segments.
     pub const CARRIES_TUNNEL: u8 = 1 << 3;
+    /// The IPv4 header checksum is zero: left to the sender's network card, or
+    /// never set. Wrong, but not worth a word in each flow.
+    pub const CHECKSUM_UNSET: u8 = 1 << 5;
     /// ICMP quotes another packet's header; no flow of its own is started by the quote.
     pub const QUOTED: u8 = 1 << 4;
 
@@ -191,6 +198,8 @@ pub struct Decoded {
     pub fragments: Vec<Fragment>,
     /// What was counted.
     pub counters: Counters,
+    /// What was odd, with the packets that show it.
+    pub oddities: Oddities,
 }
 
 impl Default for Decoded {
@@ -206,6 +215,7 @@ impl Decoded {
             shards: (0..SHARDS).map(|_| Vec::new()).collect(),
             fragments: Vec::new(),
             counters: Counters::default(),
+            oddities: Oddities::default(),
         }
     }
 
@@ -216,6 +226,7 @@ impl Decoded {
         }
         self.fragments.clear();
         self.counters = Counters::default();
+        self.oddities.clear();
     }
 
     /// Decodes one packet.
@@ -224,6 +235,9 @@ impl Decoded {
         self.counters.packets += 1;
         if let Some(segment) = fast::decode(packet) {
             self.counters.ip_checksums += u64::from(segment.ip_version == 4);
+            if segment.bits & Segment::CHECKSUM_UNSET != 0 {
+                self.checksum_unset(&Meta::of(packet));
+            }
             self.push(segment);
         } else {
             self.slow(packet, limits);
@@ -233,26 +247,32 @@ impl Decoded {
     #[cold]
     #[inline(never)]
     fn slow(&mut self, packet: &Packet<'_>, limits: &Limits) {
-        let mut trouble = Trouble {
-            decoded: self,
-            malformed: false,
-            unsupported: false,
-        };
+        let meta = Meta::of(packet);
+        let mut trouble = Trouble::new(self, meta);
         Walk::new(
             packet.data,
             packet.data_offset,
-            Meta::of(packet),
+            meta,
             limits.tunnel_depth,
             &mut trouble,
         )
         .link(packet.link, 0);
-        let Trouble {
-            malformed,
-            unsupported,
-            ..
-        } = trouble;
-        self.counters.malformed += u64::from(malformed);
-        self.counters.unsupported += u64::from(unsupported && !malformed);
+        trouble.count();
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn checksum_unset(&mut self, meta: &Meta) {
+        self.counters.ip_checksums_bad += 1;
+        let what = "an IPv4 header checksum is zero: left to the network card, or never set";
+        self.oddities.note(AnomalyKind::ChecksumBad, what, meta);
+    }
+
+    fn undecoded(&mut self, reason: Undecoded, meta: &Meta) {
+        self.counters.note(reason);
+        if let Some(kind) = reason.anomaly() {
+            self.oddities.note(kind, reason.doc(), meta);
+        }
     }
 
     #[inline]
@@ -266,8 +286,27 @@ impl Decoded {
 /// Takes what the walk finds in one packet, and whether it was wrong.
 struct Trouble<'d> {
     decoded: &'d mut Decoded,
+    meta: Meta,
     malformed: bool,
     unsupported: bool,
+}
+
+impl<'d> Trouble<'d> {
+    fn new(decoded: &'d mut Decoded, meta: Meta) -> Self {
+        Self {
+            decoded,
+            meta,
+            malformed: false,
+            unsupported: false,
+        }
+    }
+
+    /// The packet has been walked: it counts once, whatever was wrong with it.
+    fn count(self) {
+        let counters = &mut self.decoded.counters;
+        counters.malformed += u64::from(self.malformed);
+        counters.unsupported += u64::from(self.unsupported && !self.malformed);
+    }
 }
 
 impl Sink for Trouble<'_> {
@@ -280,14 +319,18 @@ impl Sink for Trouble<'_> {
     }
 
     fn undecoded(&mut self, reason: Undecoded) {
-        self.decoded.counters.note(reason);
+        self.decoded.undecoded(reason, &self.meta);
         self.malformed |= reason.is_malformed();
         self.unsupported |= !reason.is_malformed();
     }
 
-    fn ip_checksum(&mut self, good: bool) {
+    fn ip_checksum(&mut self, checksum: Checksum) {
         self.decoded.counters.ip_checksums += 1;
-        self.decoded.counters.ip_checksums_bad += u64::from(!good);
+        match checksum {
+            Checksum::Good => {}
+            Checksum::Unset => self.decoded.checksum_unset(&self.meta),
+            Checksum::Bad => self.decoded.counters.ip_checksums_bad += 1,
+        }
     }
 }
 

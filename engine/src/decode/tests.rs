@@ -3,8 +3,10 @@
 //! independent decoder sees the same.
 
 use super::build::*;
+use super::ip::Checksum;
 use super::walk::{Meta, Sink, Walk};
 use super::*;
+use crate::anomaly::AnomalyLog;
 use crate::capture::LinkType;
 use crate::time::CaptureTime;
 use proptest::prelude::*;
@@ -45,7 +47,7 @@ impl Sink for Careful {
     fn undecoded(&mut self, reason: Undecoded) {
         self.reasons.push(reason);
     }
-    fn ip_checksum(&mut self, _good: bool) {
+    fn ip_checksum(&mut self, _checksum: Checksum) {
         self.checksums += 1;
     }
 }
@@ -1099,21 +1101,97 @@ fn fragments_are_described_not_decoded() {
     assert_eq!((fragment.protocol, fragment.ip_version), (17, 6));
 }
 
+/// How many header checksums were read and wrong, what the segment's bits say,
+/// and how often that is an anomaly of the file.
+#[track_caller]
+fn checksums(data: &[u8], captured: usize, expected: (u64, u64, u8, u64)) {
+    let got = decoded(&packet(1, &data[..captured], data.len()));
+    let mut log = AnomalyLog::default();
+    got.oddities.report(0, 0, &mut log);
+    let noted = log
+        .rows()
+        .iter()
+        .filter(|row| row.kind == AnomalyKind::ChecksumBad);
+    let counters = &got.counters;
+    let told = (
+        counters.ip_checksums,
+        counters.ip_checksums_bad,
+        got.shards
+            .concat()
+            .first()
+            .map_or(0, |segment| segment.bits),
+        noted.map(|row| row.count).sum(),
+    );
+    assert_eq!(told, expected);
+}
+
 #[test]
 fn wrong_checksums_are_counted_and_marked() {
-    let mut data = frame();
-    data[22] ^= 1;
-    let got = decoded(&packet(1, &data, data.len()));
-    assert_eq!(
-        (got.counters.ip_checksums, got.counters.ip_checksums_bad),
-        (1, 1)
+    let (bad, unset) = (Segment::CHECKSUM_BAD, Segment::CHECKSUM_UNSET);
+    let options = V4 {
+        options: vec![7, 7, 4, 0, 0, 0, 0, 0],
+        ..V4::new(6)
+    };
+    let options = ethernet(0x0800, &options.of(&tcp(PAYLOAD)));
+    for good in [frame(), options] {
+        checksums(&good, good.len(), (1, 0, 0, 0));
+        let mut wrong = good.clone();
+        wrong[22] ^= 1;
+        checksums(&wrong, wrong.len(), (1, 1, bad, 0));
+        // Left to the network card: wrong, but told of the file, not of each flow.
+        let mut zero = good.clone();
+        zero[24..26].copy_from_slice(&[0, 0]);
+        checksums(&zero, zero.len(), (1, 1, unset, 1));
+    }
+    // Zero is right where all else sums up to minus zero.
+    let mut right = frame();
+    let sum = u16::from_be_bytes([right[24], right[25]]);
+    let id = u16::from_be_bytes([right[18], right[19]]);
+    let (id, carry) = id.overflowing_add(sum);
+    right[18..20].copy_from_slice(&(id + u16::from(carry)).to_be_bytes());
+    right[24..26].copy_from_slice(&[0, 0]);
+    checksums(&right, right.len(), (1, 0, 0, 0));
+    // A wrong option, of a header with a right rest; options that the capture cut.
+    let mut wrong = ethernet(
+        0x0800,
+        &V4 {
+            options: vec![1; 8],
+            ..V4::new(6)
+        }
+        .of(&tcp(PAYLOAD)),
     );
-    assert_eq!(got.shards.concat()[0].bits, Segment::CHECKSUM_BAD);
-    let good = decoded(&packet(1, &frame(), frame().len()));
+    wrong[36] = 0;
+    checksums(&wrong, wrong.len(), (1, 1, bad, 0));
+    checksums(&wrong, 14 + 24, (0, 0, 0, 0));
+}
+
+#[test]
+fn what_is_malformed_names_its_packets() {
+    let mut decoded = Decoded::new();
+    let short = ethernet(0x0800, &ipv4(6, &[0; 10]));
+    for (index, data) in (10..).zip([frame(), short.clone(), frame(), short]) {
+        let packet = Packet {
+            index,
+            record_offset: u64::from(index) * 100,
+            ..packet(1, &data, data.len())
+        };
+        decoded.packet(&packet, &Limits::default());
+    }
+    let mut log = AnomalyLog::default();
+    // Of two chunks with 1,000 packets before the first and 20 in it.
+    decoded.oddities.report(7, 1_000, &mut log);
+    decoded.oddities.report(7, 1_020, &mut log);
+    let [row] = log.rows() else { panic!("{log:?}") };
+    assert_eq!(row.kind, AnomalyKind::TransportMalformed);
     assert_eq!(
-        (good.counters.ip_checksums, good.counters.ip_checksums_bad),
-        (1, 0)
+        (row.first.capture, row.first.frame, row.first.offset),
+        (7, 1_012, 1_100)
     );
+    assert_eq!(
+        (row.last.frame, row.last.offset, row.count),
+        (1_034, 1_300, 4)
+    );
+    assert_eq!(&*row.detail, "A transport header is cut or inconsistent.");
 }
 
 #[test]
@@ -1285,5 +1363,8 @@ proptest! {
         for segment in &found.segments {
             let _ = payload(&data, segment);
         }
+        // Nothing is dropped in silence.
+        let told = found.segments.len() + found.fragments.len() + found.reasons.len();
+        prop_assert!(told > 0);
     }
 }

@@ -1,6 +1,7 @@
 //! The walk over one packet's layers: checked reads, depth, and where the
 //! results go. Each layer's file adds its own part to [`Walk`].
 
+use super::ip::Checksum;
 use super::{Fragment, Segment, Undecoded};
 use crate::capture::Packet;
 
@@ -9,7 +10,7 @@ pub(super) trait Sink {
     fn segment(&mut self, segment: Segment);
     fn fragment(&mut self, fragment: Fragment);
     fn undecoded(&mut self, reason: Undecoded);
-    fn ip_checksum(&mut self, good: bool);
+    fn ip_checksum(&mut self, checksum: Checksum);
     /// A layer below IP or around it; only [`super::link_context`] listens.
     fn layer(&mut self, _layer: Layer) {}
 }
@@ -45,8 +46,6 @@ pub(super) struct Meta {
     pub(super) data_at: u16,
     /// Bytes that the capture cut off the end.
     pub(super) cut: usize,
-    /// IP bytes of all fragments, for a datagram that was put together.
-    pub(super) ip_len: Option<u32>,
     pub(super) bits: u8,
     pub(super) scope: u32,
     pub(super) depth: u8,
@@ -61,7 +60,6 @@ impl Meta {
             link: packet.link.0,
             data_at: header_len(packet),
             cut: (packet.wire_len as usize).saturating_sub(packet.data.len()),
-            ip_len: None,
             bits: 0,
             scope: 0,
             depth: 0,

@@ -310,7 +310,7 @@ impl Run<'_> {
     ) -> Result<(CaptureSummary, Vec<Anomaly>)> {
         let mapping = self.request.hash.then(|| file.mapping()).flatten();
         let stop = AtomicBool::new(false);
-        let (counters, hash) = std::thread::scope(|scope| {
+        let ((counters, odd), hash) = std::thread::scope(|scope| {
             let hasher = mapping
                 .as_ref()
                 .map(|mapping| scope.spawn(|| evidence_hash::sha256(mapping, &stop)));
@@ -326,7 +326,7 @@ impl Run<'_> {
                 stop.store(true, Ordering::Relaxed);
             }
             let hash = hasher.and_then(|hasher| hasher.join().ok().flatten());
-            walked.map(|counters| (counters, hash))
+            walked.map(|walked| (walked, hash))
         })?;
         let Finished {
             mut summary,
@@ -335,7 +335,7 @@ impl Run<'_> {
         } = file.finish();
         summary.sha256 = summary.sha256.or(hash);
         counters.fill(&mut summary);
-        let anomalies: Vec<_> = damage
+        let mut anomalies: Vec<_> = damage
             .into_iter()
             .map(|damage| anomaly_of(capture, damage))
             .collect();
@@ -352,6 +352,7 @@ impl Run<'_> {
                 anomaly.detail
             ));
         }
+        anomalies.extend(odd.into_rows(None));
         Ok((summary, anomalies))
     }
 
@@ -363,17 +364,19 @@ impl Run<'_> {
         fragments: &mut AnomalyLog,
         outputs: &mut OutputSet,
         bytes_before: u64,
-    ) -> Result<decode::Counters> {
+    ) -> Result<(decode::Counters, AnomalyLog)> {
         let mut frames = 0;
         let mut counters = decode::Counters::default();
+        let mut odd = AnomalyLog::default();
         while let Some(batch) = file.next_batch()? {
             self.check_cancelled()?;
+            let mut before = frames;
             let done = pipeline.batch(&batch, capture, &mut frames, fragments, outputs)?;
-            for walked in &done.walked {
+            for (walked, decoded) in done.walked.iter().zip(pipeline.decoded()) {
                 file.accept(walked);
-            }
-            for decoded in pipeline.decoded() {
                 counters.add(&decoded.counters);
+                decoded.oddities.report(capture, before, &mut odd);
+                before += walked.packets;
             }
             file.advance(done.end);
             self.observer.progress(
@@ -382,7 +385,7 @@ impl Run<'_> {
                 outputs.row_counts().flows,
             );
         }
-        Ok(counters)
+        Ok((counters, odd))
     }
 
     fn check_cancelled(&self) -> Result<()> {

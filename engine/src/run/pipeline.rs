@@ -4,7 +4,7 @@
 use super::judge::{Judged, judge};
 use crate::anomaly::AnomalyLog;
 use crate::capture::{Batch, LinkType, Walked};
-use crate::decode::{Decoded, Defragmenter, SHARDS, Segment, link_context};
+use crate::decode::{self, Datagrams, Decoded, Defragmenter, LinkContext, SHARDS, Segment};
 use crate::error::Result;
 use crate::evidence::PacketRef;
 use crate::finding::Gatherer;
@@ -25,9 +25,9 @@ pub(super) struct Pipeline<'p> {
     decoded: Vec<Decoded>,
     defragmenter: Defragmenter,
     /// What the defragmenter's datagrams decode to; empty between chunks.
-    datagrams: Decoded,
-    /// Bytes of datagrams put together in this batch.
-    arena: Vec<u8>,
+    of_datagrams: Decoded,
+    /// Datagrams put together in this batch.
+    datagrams: Datagrams,
     certificates: CertificateBook,
     /// What the lanes gathered and gave up, so that they stay small.
     gatherer: Gatherer,
@@ -75,8 +75,8 @@ impl<'p> Pipeline<'p> {
             lanes: (0..SHARDS).map(lane).collect(),
             decoded: Vec::new(),
             defragmenter: Defragmenter::new(&policy.limits),
-            datagrams: Decoded::new(),
-            arena: Vec::new(),
+            of_datagrams: Decoded::new(),
+            datagrams: Datagrams::default(),
             certificates: CertificateBook::new(policy.limits.max_certificates),
             gatherer: Gatherer::new(policy),
             packets: 0,
@@ -147,7 +147,7 @@ impl<'p> Pipeline<'p> {
         numbering: &[Numbering],
         damage: &mut AnomalyLog,
     ) {
-        self.arena.clear();
+        self.datagrams.clear();
         for (decoded, numbering) in self.decoded.iter_mut().zip(numbering) {
             if decoded.fragments.is_empty() {
                 continue;
@@ -165,24 +165,26 @@ impl<'p> Pipeline<'p> {
                     fragment,
                     at,
                     bytes,
-                    &mut self.arena,
                     &mut self.datagrams,
+                    &mut self.of_datagrams,
                     damage,
                 );
             }
-            for (shard, datagrams) in decoded.shards.iter_mut().zip(&mut self.datagrams.shards) {
-                if !datagrams.is_empty() {
-                    shard.append(datagrams);
+            let more = &mut self.of_datagrams;
+            for (shard, segments) in decoded.shards.iter_mut().zip(&mut more.shards) {
+                if !segments.is_empty() {
+                    shard.append(segments);
                     shard.sort_by_key(|segment| segment.index);
                 }
             }
-            decoded.counters.add(&self.datagrams.counters);
-            self.datagrams.clear();
+            decoded.counters.add(&more.counters);
+            decoded.oddities.merge(&more.oddities);
+            more.clear();
         }
     }
 
     fn feed(&mut self, batch: &Batch, capture: u32, numbering: &[Numbering]) {
-        let (policy, decoded, arena) = (self.policy, &self.decoded, &self.arena);
+        let (policy, decoded, datagrams) = (self.policy, &self.decoded, &self.datagrams);
         self.lanes
             .par_iter_mut()
             .enumerate()
@@ -200,11 +202,10 @@ impl<'p> Pipeline<'p> {
                             },
                             global: numbering.global + u64::from(segment.index),
                         };
-                        let payload = payload(batch, arena, segment);
+                        let payload = payload(batch, datagrams, segment);
                         lane.shard
                             .segment(&policy.limits, segment, place, payload, || {
-                                let headers = headers(batch, segment);
-                                link_context(LinkType(segment.link), headers, segment)
+                                link_context(batch, datagrams, segment)
                             });
                     }
                 }
@@ -307,31 +308,33 @@ impl Lane {
     }
 }
 
-/// A packet's bytes up to its payload, to read its lower layers once more.
-fn headers<'a>(batch: &'a Batch, segment: &Segment) -> &'a [u8] {
+/// Reads a packet's lower layers once more: its bytes up to the payload.
+fn link_context(batch: &Batch, datagrams: &Datagrams, segment: &Segment) -> LinkContext {
+    let link = LinkType(segment.link);
     let start = segment.record_offset + u64::from(segment.data_at);
     if segment.bits & Segment::DEFRAGMENTED == 0 {
         let len = segment.payload_offset.saturating_sub(start);
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        return batch.bytes(start, len).unwrap_or_default();
+        let headers = batch.bytes(start, len).unwrap_or_default();
+        return decode::link_context(link, headers, segment);
     }
     // The payload is elsewhere; the headers of the fragment that completed the
     // datagram are all within its first bytes.
-    (5..=8)
+    let headers = (5..=8)
         .rev()
         .find_map(|power| batch.bytes(start, 1 << power))
-        .unwrap_or_default()
+        .unwrap_or_default();
+    datagrams.link_context(link, headers, segment)
 }
 
-fn payload<'a>(batch: &'a Batch, arena: &'a [u8], segment: &Segment) -> &'a [u8] {
+fn payload<'a>(batch: &'a Batch, datagrams: &'a Datagrams, segment: &Segment) -> &'a [u8] {
     let len = segment.payload_len as usize;
-    if segment.bits & Segment::DEFRAGMENTED == 0 {
-        return batch.bytes(segment.payload_offset, len).unwrap_or_default();
-    }
-    usize::try_from(segment.payload_offset)
-        .ok()
-        .and_then(|at| arena.get(at..at.checked_add(len)?))
-        .unwrap_or_default()
+    let bytes = if segment.bits & Segment::DEFRAGMENTED == 0 {
+        batch.bytes(segment.payload_offset, len)
+    } else {
+        datagrams.bytes(segment.payload_offset, len)
+    };
+    bytes.unwrap_or_default()
 }
 
 fn push(outputs: &mut OutputSet, certificates: &mut CertificateBook, judged: Judged) -> Result<()> {
