@@ -85,6 +85,12 @@ anomaly_kinds! {
     X509Limit = "x509_limit", "x509";
     /// An application message is malformed.
     AppMalformed = "app_malformed", "app";
+    /// Two readers of an HTTP message may see different ones: how requests are smuggled.
+    HttpAmbiguous = "http_ambiguous", "app";
+    /// More HTTP transactions, or longer heads, than the limits allow; the rest is not read.
+    HttpLimit = "http_limit", "app";
+    /// A body that inflates beyond every measure.
+    HttpBomb = "http_bomb", "app";
     /// A budget was reached; the oldest state was given up early.
     LimitEvicted = "limit_evicted", "engine";
     /// A parser or check failed inside; its flow has no further facts.

@@ -88,6 +88,7 @@ pub fn decode(bytes: &[u8]) {
 fn converse(bytes: &[u8], mut act: impl FnMut(&mut Cx<'_>, Direction, Option<&[u8]>) -> Want) {
     let limits = Limits::default();
     let (mut anomalies, mut certificates) = (AnomalyLog::default(), CertificateCache::default());
+    let mut rows = Vec::new();
     let mut cx = Cx {
         ts: CaptureTime::from_nanos(0),
         packet: PacketRef::default(),
@@ -95,6 +96,7 @@ fn converse(bytes: &[u8], mut act: impl FnMut(&mut Cx<'_>, Direction, Option<&[u
         limits: &limits,
         certificates: &mut certificates,
         ports: (50_000, 443),
+        rows: &mut rows,
     };
     let mut skip = [0_u64; 2];
     let mut nothing = [false; 2];
@@ -120,6 +122,7 @@ fn converse(bytes: &[u8], mut act: impl FnMut(&mut Cx<'_>, Direction, Option<&[u
             continue;
         }
         let gap = control & 2 != 0;
+        cx.rows.clear();
         match act(&mut cx, direction, (!gap).then_some(piece)) {
             Want::Bytes => {}
             Want::Skip(len) => skip[side] = len,

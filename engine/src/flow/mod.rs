@@ -12,8 +12,8 @@ pub mod record;
 pub mod shard;
 pub mod tcp;
 
-pub use record::{ConnState, Counters, EndReason, FlowRecord, NameSource};
-pub use shard::{Content, Ended, Place, Shard};
+pub use record::{ConnState, Counters, EndReason, FlowHead, FlowRecord, NameSource};
+pub use shard::{Content, Ended, Live, Place, Shard};
 
 use crate::proto::session::Session;
 use crate::proto::{Cx, Direction, SessionFacts, Want};

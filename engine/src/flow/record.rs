@@ -121,6 +121,28 @@ impl NameSource {
     }
 }
 
+/// What is known of a flow from its first packet on, for rows that leave it
+/// before it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowHead {
+    /// Identifier in every table.
+    pub flow_id: FlowId,
+    /// First packet.
+    pub first: PacketRef,
+    /// Originator.
+    pub src: IpAddr,
+    /// Responder.
+    pub dst: IpAddr,
+    /// Originator's port.
+    pub src_port: u16,
+    /// Responder's port.
+    pub dst_port: u16,
+    /// IP protocol number.
+    pub ip_proto: u8,
+    /// Overlay network (VNI plus one), 0 outside of one.
+    pub scope: u32,
+}
+
 /// A finished flow.
 #[derive(Clone, Debug)]
 pub struct FlowRecord {

@@ -10,14 +10,14 @@ use super::history::{History, Letter};
 use super::key::{self, Endpoint, FlowKey};
 use super::ports;
 use super::reassembly::{Arrival, Budget, Event, Stream};
-use super::record::{ConnState, Counters, EndReason, FlowRecord};
+use super::record::{ConnState, Counters, EndReason, FlowHead, FlowRecord};
 use super::tcp::{End, Ends};
 use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
 use crate::decode::{LinkContext, SHARDS, Segment};
-use crate::evidence::PacketRef;
+use crate::evidence::{FlowId, PacketRef};
 use crate::policy::Limits;
 use crate::proto::x509::CertificateCache;
-use crate::proto::{Cx, Direction, Want};
+use crate::proto::{Cx, Direction, LiveRow, Want};
 use crate::time::{CaptureTime, NANOS_PER_SECOND};
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
@@ -71,6 +71,18 @@ pub struct Ended<F> {
     pub anomalies: Vec<Anomaly>,
 }
 
+/// A row that left its flow, which may well go on.
+#[derive(Debug)]
+pub struct Live {
+    /// As [`Ended::order`], by the packet that made the row whole. Rows of one
+    /// packet and flow keep the order in which they came.
+    pub order: (u64, u64, u32),
+    /// The flow.
+    pub flow: FlowHead,
+    /// The row.
+    pub row: LiveRow,
+}
+
 /// Idle flows wait in one queue per class; each class has its own time-out,
 /// and budgets evict from the first class to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +121,7 @@ struct Flow<C> {
     /// Segments of one packet that start flows, from 0.
     nth_of_packet: u32,
     id_repeat: u32,
+    id: Option<FlowId>,
     first: Place,
     first_ts_ns: i64,
     last_ts_ns: i64,
@@ -170,6 +183,10 @@ pub struct Shard<C: Content> {
     last_global: u64,
     nth_of_packet: u32,
     certificates: CertificateCache,
+    /// Rows of the content at hand, before they are told whose they are.
+    fresh: Vec<LiveRow>,
+    /// Rows that are whole, for the conductor to take.
+    pub live: Vec<Live>,
     /// Finished flows, for the conductor to take.
     pub ended: Vec<Ended<C::Facts>>,
 }
@@ -204,6 +221,8 @@ impl<C: Content> Shard<C> {
             last_global: 0,
             nth_of_packet: 0,
             certificates: CertificateCache::default(),
+            fresh: Vec::new(),
+            live: Vec::new(),
             ended: Vec::new(),
         }
     }
@@ -385,6 +404,7 @@ impl<C: Content> Shard<C> {
             content_over: false,
             nth_of_packet: self.nth_of_packet,
             id_repeat,
+            id: None,
             first: place,
             first_ts_ns: segment.ts_ns,
             last_ts_ns: segment.ts_ns,
@@ -474,6 +494,7 @@ impl<C: Content> Shard<C> {
             ts: CaptureTime::from_nanos(segment.ts_ns),
             packet: place.packet,
             ports: orig_resp_ports(&flow.key, flow.orig_is_low),
+            rows: &mut self.fresh,
         };
         if segment.bits & Segment::CHECKSUM_BAD != 0 {
             flow.history.note(direction, Letter::Checksum);
@@ -541,6 +562,9 @@ impl<C: Content> Shard<C> {
                 .map_or(0, |content| content.heap_bytes());
         self.heap_bytes = (self.heap_bytes + heap).saturating_sub(flow.heap_bytes);
         flow.heap_bytes = heap;
+        if !self.fresh.is_empty() {
+            flow.give(&mut self.fresh, &mut self.live, place);
+        }
         if let Some((class, waiting)) = moved {
             self.wait(class, waiting);
         }
@@ -641,7 +665,10 @@ impl<C: Content> Shard<C> {
         }
         self.heap_bytes = self.heap_bytes.saturating_sub(flow.heap_bytes);
         let reason = flow.end_reason(reason);
-        let ended = flow.finish(limits, &mut self.certificates, reason, at);
+        let ended = flow.finish(limits, &mut self.certificates, &mut self.fresh, reason, at);
+        if !self.fresh.is_empty() {
+            flow.give(&mut self.fresh, &mut self.live, at);
+        }
         *place = None;
         self.free.push(slot);
         self.ended.push(ended);
@@ -655,6 +682,41 @@ impl<C: Content> Flow<C> {
         } else {
             Direction::Resp
         }
+    }
+
+    /// Originator and responder.
+    fn ends(&self) -> (Endpoint, Endpoint) {
+        let (low, high) = (self.key.low, self.key.high);
+        if self.orig_is_low {
+            (low, high)
+        } else {
+            (high, low)
+        }
+    }
+
+    fn id(&mut self) -> FlowId {
+        let (key, first_ts_ns, repeat) = (&self.key, self.first_ts_ns, self.id_repeat);
+        *self
+            .id
+            .get_or_insert_with(|| key::flow_id(key, first_ts_ns, repeat))
+    }
+
+    /// Tells rows whose they are, and lets them go.
+    fn give(&mut self, rows: &mut Vec<LiveRow>, live: &mut Vec<Live>, at: Place) {
+        let flow_id = self.id();
+        let (src, dst) = self.ends();
+        let flow = FlowHead {
+            flow_id,
+            first: self.first.packet,
+            src: key::address(&src.addr, self.ip_version),
+            dst: key::address(&dst.addr, self.ip_version),
+            src_port: src.port,
+            dst_port: dst.port,
+            ip_proto: self.key.protocol,
+            scope: self.key.scope,
+        };
+        let order = (at.global, self.first.global, self.nth_of_packet);
+        live.extend(rows.drain(..).map(|row| Live { order, flow, row }));
     }
 
     /// A connection that is over ended by itself, whenever its row is written.
@@ -672,6 +734,7 @@ impl<C: Content> Flow<C> {
         &mut self,
         limits: &Limits,
         certificates: &mut CertificateCache,
+        rows: &mut Vec<LiveRow>,
         reason: EndReason,
         at: Place,
     ) -> Ended<C::Facts> {
@@ -685,6 +748,7 @@ impl<C: Content> Flow<C> {
             ts: last,
             packet: self.first.packet,
             ports: orig_resp_ports(&self.key, self.orig_is_low),
+            rows,
         };
         for direction in [Direction::Orig, Direction::Resp] {
             let half = &mut self.half[direction.index()];
@@ -704,13 +768,8 @@ impl<C: Content> Flow<C> {
                 half.counters.missed_bytes = half.stream.missed;
             }
         }
-        let (low, high) = (self.key.low, self.key.high);
-        let (src, dst) = if self.orig_is_low {
-            (low, high)
-        } else {
-            (high, low)
-        };
-        let flow_id = key::flow_id(&self.key, self.first_ts_ns, self.id_repeat);
+        let (src, dst) = self.ends();
+        let flow_id = self.id();
         let [orig, resp] = &self.half;
         let (orig, resp) = (orig.counters, resp.counters);
         let conn_state = match self.key.protocol {
@@ -984,6 +1043,7 @@ struct Reader<'a, C: Content> {
     ts: CaptureTime,
     packet: PacketRef,
     ports: (u16, u16),
+    rows: &'a mut Vec<LiveRow>,
 }
 
 impl<C: Content> Reader<'_, C> {
@@ -1025,6 +1085,7 @@ impl<C: Content> Reader<'_, C> {
             limits: self.limits,
             certificates: self.certificates,
             ports: self.ports,
+            rows: self.rows,
         };
         match catch_unwind(AssertUnwindSafe(|| act(content, &mut cx))) {
             Ok(want) => want,
@@ -1046,6 +1107,7 @@ impl<C: Content> Reader<'_, C> {
             limits: self.limits,
             certificates: self.certificates,
             ports: self.ports,
+            rows: self.rows,
         };
         catch_unwind(AssertUnwindSafe(|| content.end(&mut cx))).unwrap_or_else(|_| {
             self.failed();

@@ -39,6 +39,20 @@ pub struct Limits {
     pub max_certificates: usize,
     /// Different findings kept.
     pub max_findings: usize,
+    /// HTTP transactions of one flow.
+    pub http_transactions: u64,
+    /// HTTP requests of one flow that wait for their answer.
+    pub http_waiting: usize,
+    /// Longest head of an HTTP message, bytes.
+    pub http_head_bytes: usize,
+    /// Bytes of a form, or of a compressed body, that are looked at.
+    pub http_body_bytes: u64,
+    /// Bytes that one byte of an HTTP body may inflate to.
+    pub http_body_ratio: u64,
+    /// HTTP transactions that are put in the order of time at once.
+    pub http_ordered: usize,
+    /// Clients, endpoints and credentials that are told apart by what they did.
+    pub api_subjects: usize,
     /// Tunnels inside tunnels.
     pub tunnel_depth: u8,
     /// Bytes that a compressed capture may inflate to, as a multiple of its size.
@@ -75,6 +89,18 @@ impl Default for Limits {
             chain_certificates: 32,
             max_certificates: 65_536,
             max_findings: 65_536,
+            // A day of a request every 100 ms over one connection.
+            http_transactions: 1_000_000,
+            // Browsers pipeline none, nginx keeps a connection for 1,000 requests
+            // in all (keepalive_requests).
+            http_waiting: 256,
+            // Apache takes 100 lines of 8 KiB; all others have it or less.
+            http_head_bytes: 64 << 10,
+            http_body_bytes: 64 << 10,
+            // Text compresses to a twentieth; DEFLATE cannot exceed 1,032 to one.
+            http_body_ratio: 100,
+            http_ordered: 16_384,
+            api_subjects: 65_536,
             tunnel_depth: 8,
             // DEFLATE cannot exceed 1,032 to one.
             decompression_ratio: 1_000,

@@ -327,6 +327,10 @@ fn problems(shape: &Shape) -> Vec<(&'static str, String)> {
         ("limits.chain_certificates", limits.chain_certificates, 1),
         ("limits.max_certificates", limits.max_certificates, 1),
         ("limits.max_findings", limits.max_findings, 1),
+        ("limits.http_waiting", limits.http_waiting, 1),
+        ("limits.http_head_bytes", limits.http_head_bytes, 1_024),
+        ("limits.http_ordered", limits.http_ordered, 1),
+        ("limits.api_subjects", limits.api_subjects, 1),
     ] {
         check(value >= least, key, &format!("must be at least {least}"));
     }

@@ -76,6 +76,16 @@ pub struct Cx<'a> {
     pub certificates: &'a mut x509::CertificateCache,
     /// Ports `(originator, responder)`: a hint, never a proof.
     pub ports: (u16, u16),
+    /// Where rows go that are whole before their flow ends.
+    pub rows: &'a mut Vec<LiveRow>,
+}
+
+/// A row that is whole while its flow goes on. It leaves the flow at once, so
+/// that a flow which lives for days does not hold millions of them.
+#[derive(Debug)]
+pub enum LiveRow {
+    /// For `http_transactions`.
+    Http(Box<plain::http::HttpTransaction>),
 }
 
 /// How a service was recognised.

@@ -47,7 +47,7 @@ impl Session {
     /// not wanted ([`Want::Skip`], [`Want::Nothing`]): they count all the same.
     pub fn skipped(&mut self, direction: Direction, len: u64) {
         if let Some(inner) = &mut self.inner {
-            inner.count(direction, len);
+            inner.pass(direction, len);
         }
     }
 
@@ -185,7 +185,7 @@ impl Inner {
         loop {
             let passed = usize::try_from(self.skip[side]).map_or(rest.len(), |n| n.min(rest.len()));
             if passed > 0 {
-                self.count(direction, passed as u64);
+                self.pass(direction, passed as u64);
                 self.skip[side] -= passed as u64;
                 rest = rest.get(passed..).unwrap_or_default();
             }
@@ -193,7 +193,7 @@ impl Inner {
                 return self.want(direction);
             }
             if self.deaf[side] {
-                self.count(direction, rest.len() as u64);
+                self.pass(direction, rest.len() as u64);
                 return Want::Nothing;
             }
             let next = match &mut self.phase {
@@ -248,7 +248,7 @@ impl Inner {
                     return self.want(direction);
                 }
                 Next::Tls { after, transport } => {
-                    self.leave(direction, &mut rest, after);
+                    self.leave(cx, direction, &mut rest, after);
                     self.phase = Phase::Tls {
                         session: Box::new(TlsSession::new(transport.into())),
                         seen: false,
@@ -256,7 +256,7 @@ impl Inner {
                     self.transport = transport;
                 }
                 Next::Tunnel { after, transport } => {
-                    self.leave(direction, &mut rest, after);
+                    self.leave(cx, direction, &mut rest, after);
                     self.nest(transport);
                 }
             }
@@ -375,6 +375,7 @@ impl Inner {
                 limits: cx.limits,
                 certificates: &mut *cx.certificates,
                 ports: cx.ports,
+                rows: &mut *cx.rows,
             };
             let want = self.feed(&mut then, piece.direction, bytes);
             self.note_want(piece.direction, want);
@@ -434,13 +435,13 @@ impl Inner {
     }
 
     /// The reader's protocol ends after `after` of `rest`.
-    fn leave(&mut self, direction: Direction, rest: &mut &[u8], after: usize) {
+    fn leave(&mut self, cx: &mut Cx<'_>, direction: Direction, rest: &mut &[u8], after: usize) {
         let after = after.min(rest.len());
         self.count(direction, after as u64);
         *rest = rest.get(after..).unwrap_or_default();
         self.deaf = [false; 2];
         if let (Phase::Plain { reader, .. }, Some(facts)) = (&mut self.phase, &mut self.facts) {
-            reader.end(facts);
+            reader.end(cx, facts);
         }
     }
 
@@ -453,6 +454,19 @@ impl Inner {
         } else {
             Phase::Detecting(None)
         };
+    }
+
+    /// Counts bytes that the reader does not see, and tells it so.
+    fn pass(&mut self, direction: Direction, len: u64) {
+        self.count(direction, len);
+        if let Phase::Plain { reader, client, .. } = &mut self.phase {
+            let from = if direction == *client {
+                Role::Client
+            } else {
+                Role::Server
+            };
+            reader.skipped(from, len);
+        }
     }
 
     fn count(&mut self, direction: Direction, len: u64) {
@@ -518,7 +532,7 @@ impl Inner {
             Phase::Tls { session, .. } => session.end(cx),
             Phase::Plain { mut reader, .. } => {
                 if let Some(facts) = &mut self.facts {
-                    reader.end(facts);
+                    reader.end(cx, facts);
                 }
                 Vec::new()
             }

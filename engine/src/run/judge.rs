@@ -4,11 +4,12 @@
 use crate::anomaly::Anomaly;
 use crate::control::{self, AuditResult, suites};
 use crate::finding::Gatherer;
-use crate::flow::{Ended, FlowRecord, NameSource};
+use crate::flow::{Ended, FlowHead, FlowRecord, NameSource};
 use crate::policy::Policy;
 use crate::proto::SessionFacts;
 use crate::proto::plain::PlaintextFacts;
-use crate::table::TlsRow;
+use crate::proto::plain::http::HttpTransaction;
+use crate::table::{HttpRow, TlsRow};
 
 /// A finished flow's rows.
 #[derive(Debug)]
@@ -61,6 +62,11 @@ pub(super) fn judge(
         tls,
         anomalies,
     }
+}
+
+/// The row of a transaction.
+pub(super) fn judge_http(flow: FlowHead, tx: Box<HttpTransaction>) -> HttpRow {
+    HttpRow { flow, tx }
 }
 
 /// Puts into the row what the flow's content said of it. A name that TLS

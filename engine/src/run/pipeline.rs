@@ -1,18 +1,19 @@
 //! Batches through decode and shards to rows, in an order that depends on the
 //! input alone.
 
-use super::judge::{Judged, judge};
+use super::judge::{Judged, judge, judge_http};
 use crate::anomaly::AnomalyLog;
 use crate::capture::{Batch, LinkType, Walked};
 use crate::decode::{self, Datagrams, Decoded, Defragmenter, LinkContext, SHARDS, Segment};
 use crate::error::Result;
 use crate::evidence::PacketRef;
 use crate::finding::Gatherer;
-use crate::flow::{Place, Shard};
+use crate::flow::{Live, Place, Shard};
 use crate::policy::Policy;
+use crate::proto::LiveRow;
 use crate::proto::session::Session;
 use crate::seal::OutputSet;
-use crate::table::CertificateBook;
+use crate::table::{CertificateBook, HttpRow};
 use rayon::prelude::*;
 
 /// Findings after which a lane gives what it gathered to the pipeline.
@@ -40,6 +41,8 @@ struct Lane {
     shard: Shard<Session>,
     gatherer: Gatherer,
     judged: Vec<Judged>,
+    /// HTTP transactions with the order of [`Live::order`].
+    http: Vec<((u64, u64, u32), HttpRow)>,
 }
 
 /// A chunk's place in the numbering of packets.
@@ -69,6 +72,7 @@ impl<'p> Pipeline<'p> {
             shard: Shard::new(&policy.limits),
             gatherer: Gatherer::new(policy),
             judged: Vec::new(),
+            http: Vec::new(),
         };
         Self {
             policy,
@@ -215,6 +219,7 @@ impl<'p> Pipeline<'p> {
 
     /// Writes the rows of flows that ended, by the packet that ended them.
     fn write(&mut self, outputs: &mut OutputSet) -> Result<()> {
+        self.write_http(outputs)?;
         let mut order: Vec<(u64, u64, u32, usize, usize)> = Vec::new();
         for (lane, of_lane) in self.lanes.iter().enumerate() {
             for (row, judged) in of_lane.judged.iter().enumerate() {
@@ -237,6 +242,19 @@ impl<'p> Pipeline<'p> {
             }
         }
         Ok(())
+    }
+
+    /// Writes HTTP transactions by the packet that made them whole.
+    fn write_http(&mut self, outputs: &mut OutputSet) -> Result<()> {
+        let mut rows: Vec<_> = self
+            .lanes
+            .iter_mut()
+            .flat_map(|lane| lane.http.drain(..))
+            .collect();
+        // Stable: rows of one packet keep the order in which they came.
+        rows.par_sort_by_key(|(order, _)| *order);
+        rows.into_iter()
+            .try_for_each(|(_, row)| outputs.push_http(row))
     }
 
     /// Takes from lanes with many findings what they gathered: each lane would
@@ -266,6 +284,9 @@ impl<'p> Pipeline<'p> {
                 lane.judge(policy);
             });
             for lane in lanes {
+                for (_, row) in lane.http.drain(..) {
+                    outputs.push_http(row)?;
+                }
                 for judged in lane.judged.drain(..) {
                     push(outputs, &mut self.certificates, judged)?;
                 }
@@ -298,7 +319,13 @@ impl Lane {
             shard,
             gatherer,
             judged,
+            http,
         } = self;
+        for Live { order, flow, row } in shard.live.drain(..) {
+            match row {
+                LiveRow::Http(tx) => http.push((order, judge_http(flow, tx))),
+            }
+        }
         judged.extend(
             shard
                 .ended

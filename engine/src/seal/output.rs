@@ -8,7 +8,9 @@ use crate::capture::CaptureSummary;
 use crate::error::Result;
 use crate::finding::{CoverageRow, Finding, Verdict};
 use crate::flow::FlowRecord;
-use crate::table::{CaptureRow, CertificateRow, FileMeta, InterfaceRow, Row, TableWriter, TlsRow};
+use crate::table::{
+    CaptureRow, CertificateRow, FileMeta, HttpRow, InterfaceRow, Row, TableWriter, TlsRow,
+};
 
 type Writer<R> = TableWriter<R, HashedFile>;
 
@@ -21,6 +23,7 @@ pub struct OutputSet {
     flows: Writer<FlowRecord>,
     tls: Writer<TlsRow>,
     certificates: Writer<CertificateRow>,
+    http: Writer<HttpRow>,
     findings: Writer<Finding>,
     anomalies: Writer<Anomaly>,
     coverage: Writer<CoverageRow>,
@@ -44,6 +47,7 @@ impl OutputSet {
             flows: writer(folder, key, meta)?,
             tls: writer(folder, key, meta)?,
             certificates: writer(folder, key, meta)?,
+            http: writer(folder, key, meta)?,
             findings: writer(folder, key, meta)?,
             anomalies: writer(folder, key, meta)?,
             coverage: writer(folder, key, meta)?,
@@ -80,6 +84,11 @@ impl OutputSet {
     /// A certificate; see [`crate::table::CertificateBook`].
     pub fn push_certificate(&mut self, row: CertificateRow) -> Result<()> {
         self.certificates.push(row)
+    }
+
+    /// An HTTP transaction.
+    pub fn push_http(&mut self, row: HttpRow) -> Result<()> {
+        self.http.push(row)
     }
 
     /// A finding.
@@ -129,6 +138,7 @@ impl OutputSet {
         close(self.flows, folder)?;
         close(self.tls, folder)?;
         close(self.certificates, folder)?;
+        close(self.http, folder)?;
         close(self.findings, folder)?;
         close(self.anomalies, folder)?;
         close(self.coverage, folder)?;

@@ -2,7 +2,7 @@
 
 use super::column::Column;
 use super::writer::{Row, SCHEMA_VERSION};
-use super::{CaptureRow, CertificateRow, InterfaceRow, TlsRow};
+use super::{CaptureRow, CertificateRow, HttpRow, InterfaceRow, TlsRow};
 use crate::anomaly::{Anomaly, AnomalyKind};
 use crate::finding::{CoverageRow, Finding, Verdict};
 use crate::flow::FlowRecord;
@@ -30,6 +30,7 @@ pub fn markdown() -> String {
     table::<FlowRecord>(&mut out);
     table::<TlsRow>(&mut out);
     table::<CertificateRow>(&mut out);
+    table::<HttpRow>(&mut out);
     table::<Finding>(&mut out);
     table::<Anomaly>(&mut out);
     kinds(&mut out);

@@ -10,6 +10,7 @@ pub mod captures;
 pub mod flows;
 pub mod tls_handshakes;
 pub mod certificates;
+pub mod http_transactions;
 pub mod findings;
 pub mod anomalies;
 pub mod verdicts;
@@ -19,6 +20,7 @@ pub mod read;
 pub use captures::{CaptureRow, InterfaceRow};
 pub use certificates::{CertificateBook, CertificateRow, Role};
 pub use column::{Class, Column};
+pub use http_transactions::HttpRow;
 pub use tls_handshakes::TlsRow;
 pub use writer::{FileMeta, Row, SCHEMA_VERSION, Sink, TableWriter};
 

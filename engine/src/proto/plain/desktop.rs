@@ -5,7 +5,7 @@ use super::PlaintextFacts;
 use super::reader::{Frame, Frames, Measure, Next, Reader, Role, Scene, Upgrade};
 use super::registry::{Look, Match};
 use super::text::{be16, be24, be32, le16, le32, starts_with_any_case};
-use crate::proto::{Probe, Want, tls};
+use crate::proto::{Cx, Probe, Want, tls};
 
 /// SMB after NetBIOS session framing (RFC 1002 §4.3.1).
 pub(super) fn probe_smb(look: &Look<'_>) -> Match {
@@ -185,7 +185,7 @@ impl Reader for Rdp {
         self.sides[from.index()].gap()
     }
 
-    fn end(&mut self, facts: &mut PlaintextFacts) {
+    fn end(&mut self, _cx: &mut Cx<'_>, facts: &mut PlaintextFacts) {
         facts.starttls = self.upgrade.verdict();
     }
 
@@ -325,7 +325,7 @@ impl Reader for Tds {
         self.sides[from.index()].gap()
     }
 
-    fn end(&mut self, facts: &mut PlaintextFacts) {
+    fn end(&mut self, _cx: &mut Cx<'_>, facts: &mut PlaintextFacts) {
         facts.starttls = if self.taken {
             Some(super::StartTls::Taken)
         } else {

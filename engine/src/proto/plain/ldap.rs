@@ -5,7 +5,7 @@ use super::PlaintextFacts;
 use super::reader::{Frame, Frames, Measure, Next, Reader, Role, Scene, Upgrade};
 use super::registry::{Look, Match};
 use super::text::{be32, sasl_plain_raw_secret_len};
-use crate::proto::Want;
+use crate::proto::{Cx, Want};
 
 const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
 
@@ -146,7 +146,7 @@ impl Reader for Ldap {
         self.sides[from.index()].gap()
     }
 
-    fn end(&mut self, facts: &mut PlaintextFacts) {
+    fn end(&mut self, _cx: &mut Cx<'_>, facts: &mut PlaintextFacts) {
         if self.upgrade.went_on && self.upgrade.offered.is_none() {
             // Every LDAPv3 client can ask.
             self.upgrade.offered = Some(true);

@@ -5,7 +5,7 @@ use super::PlaintextFacts;
 use super::reader::{Frame, Frames, Measure, Next, Reader, Role, Scene, Upgrade};
 use super::registry::{Look, Match};
 use super::text::{be16, be32, magic, sasl_plain_raw_secret_len};
-use crate::proto::Want;
+use crate::proto::{Cx, Want};
 
 /// CONNECT: type 1, remaining length, then the protocol's name.
 pub(super) fn probe_mqtt(look: &Look<'_>) -> Match {
@@ -214,7 +214,7 @@ impl Reader for Amqp {
         self.sides[from.index()].gap()
     }
 
-    fn end(&mut self, facts: &mut PlaintextFacts) {
+    fn end(&mut self, _cx: &mut Cx<'_>, facts: &mut PlaintextFacts) {
         facts.starttls = self.upgrade.verdict();
     }
 

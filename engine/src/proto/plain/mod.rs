@@ -97,7 +97,7 @@ pub(crate) mod text;
 mod desktop;
 mod dns;
 mod ftp;
-mod http;
+pub mod http;
 mod imap;
 mod irc;
 mod ldap;

@@ -5,7 +5,7 @@ use super::PlaintextFacts;
 use super::reader::{Frame, Frames, Measure, Next, Reader, Role, Scene, Upgrade};
 use super::registry::{Look, Match};
 use super::text::{be32, le16, le32};
-use crate::proto::Want;
+use crate::proto::{Cx, Want};
 
 const CLIENT_SSL: u32 = 0x0800;
 const CLIENT_PROTOCOL_41: u32 = 0x0200;
@@ -113,7 +113,7 @@ impl Reader for Mysql {
         self.sides[from.index()].gap()
     }
 
-    fn end(&mut self, facts: &mut PlaintextFacts) {
+    fn end(&mut self, _cx: &mut Cx<'_>, facts: &mut PlaintextFacts) {
         facts.starttls = self.upgrade.verdict();
     }
 

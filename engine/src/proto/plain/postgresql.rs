@@ -5,7 +5,7 @@ use super::PlaintextFacts;
 use super::reader::{Frame, Frames, Measure, Next, Reader, Role, Scene, Upgrade};
 use super::registry::{Look, Match};
 use super::text::be32;
-use crate::proto::{Probe, Want, tls};
+use crate::proto::{Cx, Probe, Want, tls};
 
 const CANCEL_REQUEST: u32 = 80_877_102;
 const SSL_REQUEST: u32 = 80_877_103;
@@ -151,7 +151,7 @@ impl Reader for Postgresql {
         self.sides[from.index()].gap()
     }
 
-    fn end(&mut self, facts: &mut PlaintextFacts) {
+    fn end(&mut self, _cx: &mut Cx<'_>, facts: &mut PlaintextFacts) {
         if self.started {
             // Every client can ask.
             self.upgrade.offered = Some(true);

@@ -121,8 +121,11 @@ pub(crate) trait Reader: fmt::Debug + Send {
     /// Bytes of one side are missing where this reader wanted to read them.
     fn gap(&mut self, from: Role, len: u64) -> Want;
 
+    /// Bytes of one side passed that were not wanted.
+    fn skipped(&mut self, _from: Role, _len: u64) {}
+
     /// The flow has ended, or this protocol has.
-    fn end(&mut self, _facts: &mut PlaintextFacts) {}
+    fn end(&mut self, _cx: &mut Cx<'_>, _facts: &mut PlaintextFacts) {}
 
     /// Heap bytes held, roughly.
     fn heap_bytes(&self) -> usize {

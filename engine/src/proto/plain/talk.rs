@@ -4,7 +4,7 @@
 use super::PlaintextFacts;
 use super::reader::{Lines, Next, Reader, Role, Scene, Upgrade};
 use super::text::{base64_secret_len, sasl_plain_secret_len, split_word};
-use crate::proto::{Probe, Want, tls};
+use crate::proto::{Cx, Probe, Want, tls};
 use std::fmt;
 
 /// What follows a line.
@@ -115,7 +115,7 @@ impl<T: Talk> Reader for TalkReader<T> {
         Want::Bytes
     }
 
-    fn end(&mut self, facts: &mut PlaintextFacts) {
+    fn end(&mut self, _cx: &mut Cx<'_>, facts: &mut PlaintextFacts) {
         if let Some(upgrade) = self.talk.upgrade() {
             facts.starttls = upgrade.verdict();
         }

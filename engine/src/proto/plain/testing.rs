@@ -8,7 +8,7 @@ use crate::policy::Limits;
 use crate::proto::Direction::{self, Orig, Resp};
 use crate::proto::session::Session;
 use crate::proto::x509::CertificateCache;
-use crate::proto::{Cx, SessionFacts, Want};
+use crate::proto::{Cx, LiveRow, SessionFacts, Want};
 use crate::time::CaptureTime;
 
 /// One side's turn.
@@ -88,6 +88,15 @@ pub(crate) fn with_session(
     ports: (u16, u16),
     body: impl FnOnce(&mut Session, &mut Cx<'_>),
 ) -> SessionFacts {
+    with_rows(ports, body).0
+}
+
+/// The same, with the rows that left before the end, and what was odd.
+pub(crate) fn with_rows(
+    ports: (u16, u16),
+    body: impl FnOnce(&mut Session, &mut Cx<'_>),
+) -> (SessionFacts, Vec<LiveRow>, AnomalyLog) {
+    let mut rows = Vec::new();
     let (mut anomalies, limits) = (AnomalyLog::default(), Limits::default());
     let mut certificates = CertificateCache::default();
     let mut cx = Cx {
@@ -97,10 +106,12 @@ pub(crate) fn with_session(
         limits: &limits,
         certificates: &mut certificates,
         ports,
+        rows: &mut rows,
     };
     let mut session = Session::default();
     body(&mut session, &mut cx);
-    session.end(&mut cx)
+    let facts = session.end(&mut cx);
+    (facts, rows, anomalies)
 }
 
 /// As the reassembler does: what is not wanted is only counted. `skip` is none

@@ -1,32 +1,46 @@
-//! HTTP/1 (RFC 9112): requests matched with their answers, bodies passed over,
-//! tunnels and upgrades handed on. HTTP/2 with prior knowledge is named only.
+//! HTTP/1 (RFC 9112): requests matched with their answers into transactions,
+//! bodies measured and passed over, tunnels and upgrades handed on. HTTP/2
+//! with prior knowledge is named only.
+//!
+//! ```text
+//! client  head body head body ...     exchanges: a queue; requests enter at its
+//! server       head body head ...     back, answers belong to its front
+//! ```
 
+mod content;
+mod fields;
 mod head;
+mod jwt;
 mod secrets;
+mod transaction;
+
+pub use jwt::Jwt;
+pub use transaction::{
+    Carrier, HttpCredential, HttpTransaction, HttpVersion, Oddities, Oddity, SetCookie, Sizes,
+    Text, Texts,
+};
 
 use super::reader::{Next, Reader, Role, Scene, append_wiping};
 use super::registry::{Look, Match};
-use super::text::{contains_any_case, decimal, first_line, is_beginning_of, starts_with_any_case};
+use super::text::{bounded, contains_any_case, first_line, is_beginning_of, starts_with_any_case};
 use super::{HttpExchange, MAX_HTTP_EXCHANGES, PlaintextFacts};
+use crate::anomaly::AnomalyKind;
 use crate::evidence::PacketRef;
-use crate::proto::Want;
+use crate::proto::{Cx, LiveRow, Want};
 use crate::time::CaptureTime;
-use head::{Head, Length};
+use content::{Coding, Json, MAX_DECODED};
+use head::{Head, Length, Start};
 use std::collections::VecDeque;
 use zeroize::Zeroizing;
 
 /// RFC 9113 §3.4.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Longest head kept, as most servers have it or less.
-const MAX_HEAD: usize = 64 << 10;
-/// Longest form that is searched for passwords.
-const MAX_FORM: u64 = 64 << 10;
 /// Longest line that states a chunk's size, extensions included.
 const MAX_CHUNK_LINE: usize = 4 << 10;
-/// Requests that may be waiting for their answer.
-const MAX_PENDING: usize = 1024;
 /// A request line that has not ended after so many bytes is judged by its beginning.
 const LONG_REQUEST_LINE: usize = 4 << 10;
+/// Bytes of a JSON body that are looked at.
+const MAX_JSON: u64 = 1 << 20;
 
 /// Whether bytes begin a request, a response, or an HTTP/2 connection.
 pub(super) fn probe(look: &Look<'_>) -> Match {
@@ -118,41 +132,86 @@ fn is_simple_request(line: &[u8]) -> bool {
 #[derive(Debug, Default)]
 struct Http {
     sides: [Side; 2],
-    pending: VecDeque<Pending>,
+    /// Requests in order; all but the first few wait for their answer.
+    exchanges: VecDeque<Exchange>,
+    /// Transactions that left.
+    done: u64,
+    /// A request was sent before the one before it was answered.
+    pipelined: bool,
+    /// Answers are missing: whose the next one is has to be guessed.
+    unsure: bool,
     http2: bool,
 }
 
 #[derive(Debug, Default)]
 struct Side {
     state: State,
-    /// An incomplete head, line or form.
+    /// An incomplete head or line.
     partial: Zeroizing<Vec<u8>>,
     /// How much of an incomplete head was searched for its end.
     searched: usize,
     /// Where the incomplete head began.
     began: Option<(CaptureTime, PacketRef)>,
+    /// Bytes of the body at hand.
+    body: u64,
+    /// Those of them that are to be passed over and were not seen to pass yet.
+    promised: u64,
+    /// What is read of it.
+    peek: Peek,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum State {
     #[default]
     Head,
-    /// So many bytes of a form are still to come.
-    Form(u64),
+    /// So many bytes of the body are still to come.
+    Fixed(u64),
     ChunkSize,
+    /// So many bytes of the chunk are still to come.
+    Chunk(u64),
+    ChunkEnd,
     Trailers,
-    /// Nothing more is read: a body until the end, another protocol.
+    /// A body until the connection closes.
+    UntilEnd,
+    /// Nothing more is read: another protocol.
     Ended,
     /// After a gap: waiting for a segment that begins with a head.
     Lost,
 }
 
-/// A request that waits for its answer.
-#[derive(Debug, Clone, Copy)]
-struct Pending {
-    /// Its place in the facts, when it was kept.
-    index: Option<usize>,
+/// What is read of a body while it passes.
+#[derive(Debug, Default)]
+enum Peek {
+    #[default]
+    Nothing,
+    /// A form, or a body under a coding: its beginning.
+    Whole {
+        kept: Zeroizing<Vec<u8>>,
+        coding: Coding,
+        json: bool,
+    },
+    Json(Box<JsonPeek>),
+}
+
+#[derive(Debug, Default)]
+struct JsonPeek {
+    json: Json,
+    taken: u64,
+    method: Option<String>,
+    model: Option<String>,
+    is_rpc: bool,
+}
+
+/// A request with its answer, as far as they came.
+#[derive(Debug)]
+struct Exchange {
+    tx: Box<HttpTransaction>,
     kind: RequestKind,
+    /// Its place in the facts for NS-01, when it was kept there.
+    index: Option<usize>,
+    request_done: bool,
+    answering: bool,
+    response_done: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,8 +225,8 @@ enum RequestKind {
 enum Step {
     /// Go on with the rest.
     Again,
-    /// All bytes were used; so many of the stream's next are a body.
-    Pass(u64),
+    /// All bytes were used.
+    Done(Want),
     /// Another protocol follows.
     Leave(Leave),
 }
@@ -195,23 +254,25 @@ impl Reader for Http {
             if rest.is_empty() {
                 return Next::BYTES;
             }
+            if self.done >= scene.cx.limits.http_transactions {
+                return self.give_up(scene);
+            }
             let step = match self.side(from).state {
                 State::Head => self.head(scene, from, &mut rest),
-                State::Form(left) => self.form(scene, from, &mut rest, left),
+                State::Fixed(left) | State::Chunk(left) => self.body(scene, from, &mut rest, left),
                 State::ChunkSize => self.chunk_size(scene, from, &mut rest),
-                State::Trailers => self.trailers(from, &mut rest),
+                State::ChunkEnd => self.chunk_end(from, &mut rest),
+                State::Trailers => self.trailers(scene, from, &mut rest),
+                State::UntilEnd => {
+                    let side = self.side(from);
+                    side.body = side.body.saturating_add(rest.len() as u64);
+                    return Next::NOTHING;
+                }
                 State::Ended | State::Lost => return Next::NOTHING,
             };
             match step {
                 Step::Again => {}
-                Step::Pass(len) => {
-                    let there = usize::try_from(len).map_or(rest.len(), |len| len.min(rest.len()));
-                    rest = rest.get(there..).unwrap_or_default();
-                    let left = len - there as u64;
-                    if left > 0 {
-                        return Next::Want(Want::Skip(left));
-                    }
-                }
+                Step::Done(want) => return Next::Want(want),
                 Step::Leave(Leave::Tls) => {
                     return Next::Tls {
                         after: bytes.len() - rest.len(),
@@ -228,27 +289,119 @@ impl Reader for Http {
         }
     }
 
-    fn gap(&mut self, from: Role, _len: u64) -> Want {
-        if from == Role::Server {
-            // Whole answers may be missing: which request the next one answers is not known.
-            self.pending.clear();
+    fn gap(&mut self, from: Role, len: u64) -> Want {
+        let exchange = match from {
+            Role::Client => self.exchanges.back_mut().filter(|last| !last.request_done),
+            Role::Server => self
+                .exchanges
+                .iter_mut()
+                .find(|one| one.answering && !one.response_done),
+        };
+        if let Some(exchange) = exchange {
+            exchange.tx.oddities.add(Oddity::Gap);
         }
-        let side = self.side(from);
-        if side.state == State::Ended {
-            return Want::Nothing;
+        let side = &mut self.sides[from.index()];
+        match side.state {
+            State::Ended | State::UntilEnd => return Want::Nothing,
+            // The body's end is known all the same.
+            State::Fixed(left) | State::Chunk(left) if left >= len => {
+                side.body = side.body.saturating_add(len);
+                side.promised = 0;
+                side.peek = Peek::Nothing;
+                side.state = match (side.state, left - len) {
+                    (State::Chunk(_), 0) => State::ChunkEnd,
+                    (State::Chunk(_), left) => State::Chunk(left),
+                    (_, 0) => State::Head,
+                    (_, left) => State::Fixed(left),
+                };
+                if side.state == State::Head {
+                    self.message_ends(from);
+                }
+                return Want::Bytes;
+            }
+            _ => {}
         }
+        let body = side.so_far();
         *side = Side {
             state: State::Lost,
             ..Side::default()
         };
+        match from {
+            Role::Client => {
+                if let Some(last) = self.exchanges.back_mut().filter(|last| !last.request_done) {
+                    last.request_done = true;
+                    last.tx.request.body_bytes = body;
+                }
+            }
+            Role::Server => {
+                self.unsure = true;
+                if let Some(one) = self.exchanges.iter_mut().find(|one| !one.response_done)
+                    && one.answering
+                {
+                    one.response_done = true;
+                    one.tx.response.body_bytes = body;
+                }
+            }
+        }
         Want::Bytes
     }
 
-    fn heap_bytes(&self) -> usize {
+    fn skipped(&mut self, from: Role, len: u64) {
+        let side = self.side(from);
+        if matches!(side.state, State::UntilEnd) {
+            side.body = side.body.saturating_add(len);
+        }
+        side.promised = side.promised.saturating_sub(len);
+    }
+
+    fn end(&mut self, cx: &mut Cx<'_>, _facts: &mut PlaintextFacts) {
         let [client, server] = &self.sides;
-        client.partial.capacity()
-            + server.partial.capacity()
-            + self.pending.capacity() * size_of::<Pending>()
+        let (request_body, response_body) = (client.so_far(), server.so_far());
+        let until_end = server.state == State::UntilEnd;
+        if let Some(last) = self.exchanges.back_mut().filter(|last| !last.request_done) {
+            last.tx.request.body_bytes = request_body;
+            last.tx.oddities.add(Oddity::BodyShort);
+        }
+        if let Some(one) = self.exchanges.iter_mut().find(|one| !one.response_done)
+            && one.answering
+        {
+            one.tx.response.body_bytes = response_body;
+            one.tx.response.whole = until_end;
+            if !until_end {
+                one.tx.oddities.add(Oddity::BodyShort);
+            }
+        }
+        while let Some(exchange) = self.exchanges.pop_front() {
+            self.leave(cx, exchange);
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let of_side = |side: &Side| {
+            side.partial.capacity()
+                + match &side.peek {
+                    Peek::Nothing => 0,
+                    Peek::Whole { kept, .. } => kept.capacity(),
+                    Peek::Json(peek) => size_of::<JsonPeek>() + peek.json.heap_bytes(),
+                }
+        };
+        let [client, server] = &self.sides;
+        let waiting = self
+            .exchanges
+            .iter()
+            .take(4)
+            .map(|one| one.tx.heap_bytes())
+            .max();
+        // Exact for a few, an estimate for many: this is asked with each packet.
+        let each = size_of::<Exchange>() + size_of::<HttpTransaction>() + waiting.unwrap_or(0);
+        of_side(client) + of_side(server) + self.exchanges.len() * each
+    }
+}
+
+impl Side {
+    /// How much of the body at hand was there.
+    fn so_far(&self) -> u64 {
+        self.body.saturating_sub(self.promised)
     }
 }
 
@@ -257,8 +410,26 @@ impl Http {
         &mut self.sides[role.index()]
     }
 
+    fn give_up(&mut self, scene: &mut Scene<'_, '_>) -> Next {
+        let cx = &mut *scene.cx;
+        cx.anomalies
+            .note(AnomalyKind::HttpLimit, cx.ts, cx.packet, || {
+                "more transactions in one flow than the limits allow; the rest is not read"
+                    .to_owned()
+            });
+        self.exchanges.clear();
+        for side in &mut self.sides {
+            *side = Side {
+                state: State::Ended,
+                ..Side::default()
+            };
+        }
+        Next::NOTHING
+    }
+
     fn head(&mut self, scene: &mut Scene<'_, '_>, from: Role, rest: &mut &[u8]) -> Step {
         let http2 = self.http2;
+        let max_head = scene.cx.limits.http_head_bytes;
         let side = self.side(from);
         if side.partial.is_empty() {
             // Empty lines before a head are allowed (RFC 9112 §2.2).
@@ -273,7 +444,7 @@ impl Http {
                 *rest = &[];
                 return Step::Again;
             }
-            if let Some(end) = head_end(rest, 0) {
+            if let Some(end) = head_end(rest, 0).filter(|end| *end <= max_head) {
                 let (head, after) = rest.split_at(end);
                 *rest = after;
                 return self.whole_head(scene, from, head);
@@ -285,7 +456,7 @@ impl Http {
             return Step::Again;
         }
         let before = side.partial.len();
-        let room = MAX_HEAD.saturating_sub(before);
+        let room = max_head.saturating_sub(before);
         append_wiping(&mut side.partial, rest.get(..room).unwrap_or(rest));
         let line = (from == Role::Client && side.searched <= LONG_REQUEST_LINE)
             .then(|| first_line(&side.partial))
@@ -307,7 +478,11 @@ impl Http {
                 self.whole_head(scene, from, &head)
             }
             None if rest.len() >= room => {
-                scene.malformed("a head without end");
+                let cx = &mut *scene.cx;
+                cx.anomalies
+                    .note(AnomalyKind::HttpLimit, cx.ts, cx.packet, || {
+                        format!("a head longer than {max_head} bytes, which is not read")
+                    });
                 self.lose(from, rest)
             }
             None => {
@@ -319,141 +494,309 @@ impl Http {
     }
 
     fn whole_head(&mut self, scene: &mut Scene<'_, '_>, from: Role, bytes: &[u8]) -> Step {
-        let head = Head::new(bytes);
-        match from {
-            Role::Client => self.request(scene, &head),
-            Role::Server => self.response(scene, &head),
+        let began = self.side(from).began.take();
+        let (ts, packet) = began.unwrap_or((scene.cx.ts, scene.cx.packet));
+        let read = match from {
+            Role::Client => head::request(bytes),
+            Role::Server => head::response(bytes),
+        };
+        let Some(head) = read else {
+            if self.http2 {
+                self.side(from).state = State::Ended;
+                return Step::Again;
+            }
+            scene.malformed("a head that is none");
+            return self.lose(from, &mut &[][..]);
+        };
+        match head.start {
+            Start::Preface => {
+                self.http2 = true;
+                self.side(Role::Client).state = State::Ended;
+                Step::Again
+            }
+            Start::Request {
+                method,
+                target,
+                version,
+            } => {
+                let mut tx = Box::new(HttpTransaction {
+                    ts,
+                    packet,
+                    version,
+                    ..HttpTransaction::default()
+                });
+                tx.request.header_bytes = bytes.len() as u64;
+                self.request(scene, tx, method, target, head)
+            }
+            Start::Status {
+                version,
+                code,
+                reason,
+            } => self.response(
+                scene,
+                (ts, packet),
+                version,
+                (code, reason),
+                head,
+                bytes.len(),
+            ),
         }
     }
 
-    fn request(&mut self, scene: &mut Scene<'_, '_>, head: &Head<'_>) -> Step {
-        let Some(request) = head.request() else {
-            return self.no_head(scene, Role::Client);
-        };
-        if request.method == b"PRI" && request.is_http2 {
-            self.http2 = true;
-            self.side(Role::Client).state = State::Ended;
-            return Step::Again;
-        }
-        let began = self.side(Role::Client).began.take();
-        let (ts, packet) = began.unwrap_or((scene.cx.ts, scene.cx.packet));
-        let facts = &mut *scene.facts;
-        facts.http_exchanges = facts.http_exchanges.saturating_add(1);
-        let kind = match request.method {
+    fn request(
+        &mut self,
+        scene: &mut Scene<'_, '_>,
+        mut tx: Box<HttpTransaction>,
+        method: &[u8],
+        target: &[u8],
+        head: Head<'_>,
+    ) -> Step {
+        let kind = match method {
             b"HEAD" => RequestKind::Head,
             b"CONNECT" => RequestKind::Connect,
             _ => RequestKind::Other,
         };
-        let index = (facts.http.len() < MAX_HTTP_EXCHANGES).then(|| {
-            let target = head::target(request.target, kind == RequestKind::Connect);
-            let host = target.host.or_else(|| head.host());
-            facts.http.push(HttpExchange {
-                ts,
-                packet,
-                method: super::text::bounded(request.method, head::MAX_METHOD),
-                host,
-                path: target.path,
-                status: None,
-                location: None,
-            });
-            facts.http.len() - 1
-        });
-        if self.pending.len() < MAX_PENDING {
-            self.pending.push_back(Pending { index, kind });
-        } else {
-            // Nobody answers, or the answers are not in the capture.
-            self.pending.clear();
+        tx.oddities.extend(head.oddities);
+        let length = head::length(&head.fields, &mut tx.oddities);
+        let parts = head::target(target, kind == RequestKind::Connect);
+        fields::request(scene, &mut tx, method, &parts, &head.fields);
+        if tx.version == HttpVersion::V11 && head::value(&head.fields, b"host").is_none() {
+            tx.oddities.add(Oddity::HostMissing);
         }
-        secrets::of_request(scene, head, request.target);
-        let length = head.length();
-        if length.contradicts {
-            scene.malformed("lengths that contradict each other");
+        self.note_ambiguous(scene, tx.oddities);
+        if let Length::Fixed(len) = length {
+            tx.request.content_length = Some(len);
         }
-        let is_form = head
-            .value(b"content-type")
-            .is_some_and(|kind| contains_any_case(kind, b"x-www-form-urlencoded"));
+        let peek = Peek::of_request(&tx, &head.fields);
+        let no_body = !matches!(length, Length::Chunked | Length::Fixed(1..));
+        let index = self.note_exchange(scene, &tx);
+        self.enqueue(
+            scene,
+            Exchange {
+                tx,
+                kind,
+                index,
+                request_done: false,
+                answering: false,
+                response_done: false,
+            },
+        );
         let side = self.side(Role::Client);
-        match length.kind {
-            Length::Chunked => side.state = State::ChunkSize,
-            Length::Fixed(len) if is_form && len <= MAX_FORM && len > 0 => {
-                side.state = State::Form(len);
-            }
-            Length::Fixed(len) => return Step::Pass(len),
-            Length::Unstated => {}
+        side.body = 0;
+        if no_body {
+            return self.request_ends(scene);
         }
+        side.peek = peek;
+        side.state = match length {
+            Length::Fixed(len) => State::Fixed(len),
+            _ => State::ChunkSize,
+        };
         Step::Again
     }
 
-    /// Its answer is a body until the end, and says nothing of itself.
+    /// What NS-01 needs of a request in plaintext.
+    fn note_exchange(&mut self, scene: &mut Scene<'_, '_>, tx: &HttpTransaction) -> Option<usize> {
+        let facts = &mut *scene.facts;
+        facts.http_exchanges = facts.http_exchanges.saturating_add(1);
+        if facts.http.len() >= MAX_HTTP_EXCHANGES {
+            return None;
+        }
+        let text = |text| tx.text(text).map(str::to_owned);
+        facts.http.push(HttpExchange {
+            ts: tx.ts,
+            packet: tx.packet,
+            method: text(Text::Method).unwrap_or_default(),
+            host: text(Text::Host),
+            path: text(Text::Path).unwrap_or_default(),
+            status: None,
+            location: None,
+        });
+        Some(facts.http.len() - 1)
+    }
+
+    fn note_ambiguous(&self, scene: &mut Scene<'_, '_>, oddities: Oddities) {
+        if oddities.is_ambiguous() {
+            let cx = &mut *scene.cx;
+            cx.anomalies
+                .note(AnomalyKind::HttpAmbiguous, cx.ts, cx.packet, || {
+                    oddities.names().collect::<Vec<_>>().join(", ")
+                });
+        }
+    }
+
+    fn enqueue(&mut self, scene: &mut Scene<'_, '_>, exchange: Exchange) {
+        if let Some(last) = self.exchanges.back_mut() {
+            // A request follows only what was sent whole.
+            last.request_done = true;
+        }
+        self.settle(scene);
+        let unanswered = self.exchanges.iter().any(|one| !one.response_done);
+        if self.unsure && !self.pipelined {
+            // Their answers lay in what is missing.
+            while let Some(one) = self.exchanges.pop_front() {
+                self.leave(scene.cx, one);
+            }
+            self.unsure = false;
+        } else if unanswered {
+            self.pipelined = true;
+        }
+        if self.exchanges.len() >= scene.cx.limits.http_waiting {
+            // Nobody answers, or the answers are not in the capture.
+            while let Some(one) = self.exchanges.pop_front() {
+                self.leave(scene.cx, one);
+            }
+            let cx = &mut *scene.cx;
+            cx.anomalies
+                .note(AnomalyKind::HttpLimit, cx.ts, cx.packet, || {
+                    "more requests wait for an answer than the limits allow".to_owned()
+                });
+        }
+        self.exchanges.push_back(exchange);
+    }
+
+    /// `GET /path` (RFC 1945 §4.1). Its answer is a body until the end, and says
+    /// nothing of itself.
     fn simple_request(&mut self, scene: &mut Scene<'_, '_>, line: &[u8]) {
         let began = self.side(Role::Client).began.take();
         let (ts, packet) = began.unwrap_or((scene.cx.ts, scene.cx.packet));
-        let path = line.strip_prefix(b"GET ").unwrap_or_default();
-        scene.facts.http_exchanges = scene.facts.http_exchanges.saturating_add(1);
-        if scene.facts.http.len() < MAX_HTTP_EXCHANGES {
-            scene.facts.http.push(HttpExchange {
-                ts,
-                packet,
-                method: "GET".to_owned(),
-                path: head::target(path, false).path,
-                ..HttpExchange::default()
-            });
-        }
-        secrets::of_target(scene, path);
-        for side in &mut self.sides {
-            side.state = State::Ended;
-        }
+        let target = line.strip_prefix(b"GET ").unwrap_or_default();
+        let mut tx = Box::new(HttpTransaction {
+            ts,
+            packet,
+            version: HttpVersion::V09,
+            ..HttpTransaction::default()
+        });
+        tx.request.header_bytes = line.len() as u64;
+        fields::request(scene, &mut tx, b"GET", &head::target(target, false), &[]);
+        tx.request.whole = true;
+        let index = self.note_exchange(scene, &tx);
+        self.enqueue(
+            scene,
+            Exchange {
+                tx,
+                kind: RequestKind::Other,
+                index,
+                request_done: true,
+                answering: true,
+                response_done: false,
+            },
+        );
+        self.side(Role::Client).state = State::Ended;
+        self.side(Role::Server).state = State::UntilEnd;
     }
 
-    fn response(&mut self, scene: &mut Scene<'_, '_>, head: &Head<'_>) -> Step {
-        let Some(status) = head.status() else {
-            return self.no_head(scene, Role::Server);
-        };
+    fn response(
+        &mut self,
+        scene: &mut Scene<'_, '_>,
+        began: (CaptureTime, PacketRef),
+        version: HttpVersion,
+        (status, reason): (u16, &[u8]),
+        mut head: Head<'_>,
+        header_bytes: usize,
+    ) -> Step {
+        // RFC 9110 §15.2: any number of these may come before the answer.
         if (100..200).contains(&status) && status != 101 {
             return Step::Again;
         }
-        let request = self.pending.pop_front();
-        let exchange = request
-            .and_then(|request| request.index)
-            .and_then(|index| scene.facts.http.get_mut(index));
-        if let Some(exchange) = exchange {
-            exchange.status = Some(status);
+        self.match_answer(scene, began, version);
+        let length = head::length(&head.fields, &mut head.oddities);
+        self.note_ambiguous(scene, head.oddities);
+        let Some(exchange) = self.exchanges.iter_mut().find(|one| !one.response_done) else {
+            return Step::Again;
+        };
+        exchange.answering = true;
+        let tx = &mut *exchange.tx;
+        tx.ts_response = Some(began.0);
+        tx.status = Some(status);
+        tx.response.header_bytes = header_bytes as u64;
+        tx.texts.set(Text::ResponseMsg, reason);
+        tx.oddities.extend(head.oddities);
+        fields::response(tx, &head.fields);
+        if let Length::Fixed(len) = length {
+            tx.response.content_length = Some(len);
+        }
+        if let Some(known) = exchange.index.and_then(|at| scene.facts.http.get_mut(at)) {
+            known.status = Some(status);
             if (300..400).contains(&status) {
-                exchange.location = head.value(b"location").map(head::redirect);
+                known.location = head::value(&head.fields, b"location").map(head::redirect);
             }
         }
+        let kind = exchange.kind;
+        self.side(Role::Server).body = 0;
         if status == 101 {
-            return self.upgraded(scene, head);
+            return self.upgraded(scene, &head);
         }
-        let kind = request.map_or(RequestKind::Other, |request| request.kind);
         if kind == RequestKind::Connect && (200..300).contains(&status) {
+            self.response_ends(scene);
             return Step::Leave(Leave::Tunnel);
         }
-        if kind == RequestKind::Head || matches!(status, 204 | 304) {
-            return Step::Again;
-        }
-        let length = head.length();
-        if length.contradicts {
-            scene.malformed("lengths that contradict each other");
-        }
         let side = self.side(Role::Server);
-        match length.kind {
+        // RFC 9112 §6.3.
+        match length {
+            _ if kind == RequestKind::Head || matches!(status, 204 | 304) => {
+                return self.response_ends(scene);
+            }
             Length::Chunked => side.state = State::ChunkSize,
-            Length::Fixed(len) => return Step::Pass(len),
-            // Until the connection closes (RFC 9112 §6.3).
-            Length::Unstated => side.state = State::Ended,
+            Length::Fixed(0) => return self.response_ends(scene),
+            Length::Fixed(len) => side.state = State::Fixed(len),
+            Length::Unstated => side.state = State::UntilEnd,
         }
         Step::Again
+    }
+
+    /// Sees to it that the first unanswered exchange is the one that an answer
+    /// belongs to; makes one where the request is not in the capture.
+    fn match_answer(
+        &mut self,
+        scene: &mut Scene<'_, '_>,
+        began: (CaptureTime, PacketRef),
+        version: HttpVersion,
+    ) {
+        if std::mem::take(&mut self.unsure) {
+            // Without pipelining, an answer is to the last request. With it,
+            // nobody can tell.
+            let keep = usize::from(!self.pipelined);
+            let unanswered = self
+                .exchanges
+                .iter()
+                .filter(|one| !one.response_done)
+                .count();
+            for _ in keep..unanswered {
+                if let Some(mut one) = self.exchanges.pop_front() {
+                    one.response_done = true;
+                    self.leave(scene.cx, one);
+                }
+            }
+        }
+        if self.exchanges.iter().any(|one| !one.response_done) {
+            return;
+        }
+        let mut tx = Box::new(HttpTransaction {
+            ts: began.0,
+            packet: began.1,
+            version,
+            ..HttpTransaction::default()
+        });
+        tx.oddities.add(Oddity::NoRequest);
+        self.exchanges.push_back(Exchange {
+            tx,
+            kind: RequestKind::Other,
+            index: None,
+            request_done: true,
+            answering: true,
+            response_done: false,
+        });
     }
 
     /// 101 Switching Protocols (RFC 9110 §7.8).
     fn upgraded(&mut self, scene: &mut Scene<'_, '_>, head: &Head<'_>) -> Step {
-        let protocol = head.value(b"upgrade").unwrap_or_default();
+        let protocol = head::value(&head.fields, b"upgrade").unwrap_or_default();
+        self.response_ends(scene);
         if starts_with_any_case(protocol, b"TLS/") {
             // RFC 2817 §3.3.
             return Step::Leave(Leave::Tls);
         }
-        if protocol.eq_ignore_ascii_case(b"websocket") {
+        if contains_any_case(protocol, b"websocket") {
             scene.services.add("websocket");
         }
         for side in &mut self.sides {
@@ -465,26 +808,112 @@ impl Http {
         Step::Again
     }
 
-    fn form(&mut self, scene: &mut Scene<'_, '_>, from: Role, rest: &mut &[u8], left: u64) -> Step {
-        let side = self.side(from);
+    /// Bytes of a body, of which so many are still to come. What no check needs
+    /// is passed over but for its last byte, with which the body ends on time.
+    fn body(&mut self, scene: &mut Scene<'_, '_>, from: Role, rest: &mut &[u8], left: u64) -> Step {
         let there = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
-        let (form, after) = rest.split_at(there);
+        let (bytes, after) = rest.split_at(there);
         *rest = after;
         let left = left - there as u64;
+        let side = &mut self.sides[from.index()];
+        side.body = side.body.saturating_add(there as u64);
+        side.promised = 0;
+        let mut wants = false;
+        if !matches!(side.peek, Peek::Nothing) {
+            let exchange = match from {
+                Role::Client => self.exchanges.back_mut(),
+                Role::Server => self.exchanges.iter_mut().find(|one| !one.response_done),
+            };
+            if let Some(exchange) = exchange {
+                wants = side.peek.push(scene, &mut exchange.tx, bytes);
+            }
+        }
         if left > 0 {
-            append_wiping(&mut side.partial, form);
-            side.state = State::Form(left);
+            let passed = if wants { 0 } else { left - 1 };
+            side.body = side.body.saturating_add(passed);
+            side.promised = passed;
+            let left = left - passed;
+            side.state = match side.state {
+                State::Chunk(_) => State::Chunk(left),
+                _ => State::Fixed(left),
+            };
+            return Step::Done(if passed > 0 {
+                Want::Skip(passed)
+            } else {
+                Want::Bytes
+            });
+        }
+        if matches!(side.state, State::Chunk(_)) {
+            side.state = State::ChunkEnd;
             return Step::Again;
         }
-        side.state = State::Head;
-        if side.partial.is_empty() {
-            secrets::of_form(scene, form);
-        } else {
-            append_wiping(&mut side.partial, form);
-            let whole = std::mem::take(&mut side.partial);
-            secrets::of_form(scene, &whole);
+        self.body_ends(scene, from)
+    }
+
+    fn body_ends(&mut self, scene: &mut Scene<'_, '_>, from: Role) -> Step {
+        match from {
+            Role::Client => self.request_ends(scene),
+            Role::Server => self.response_ends(scene),
         }
+    }
+
+    fn request_ends(&mut self, scene: &mut Scene<'_, '_>) -> Step {
+        let side = &mut self.sides[Role::Client.index()];
+        let peek = std::mem::take(&mut side.peek);
+        side.state = State::Head;
+        if let Some(last) = self.message_ends(Role::Client) {
+            peek.finish(scene, &mut last.tx);
+        }
+        self.settle(scene);
         Step::Again
+    }
+
+    fn response_ends(&mut self, scene: &mut Scene<'_, '_>) -> Step {
+        self.side(Role::Server).state = State::Head;
+        self.message_ends(Role::Server);
+        self.settle(scene);
+        Step::Again
+    }
+
+    /// The message at hand is there to its end.
+    fn message_ends(&mut self, from: Role) -> Option<&mut Exchange> {
+        let body = self.side(from).body;
+        let exchange = match from {
+            Role::Client => self.exchanges.back_mut().filter(|last| !last.request_done),
+            Role::Server => self.exchanges.iter_mut().find(|one| !one.response_done),
+        }?;
+        let sizes = match from {
+            Role::Client => {
+                exchange.request_done = true;
+                &mut exchange.tx.request
+            }
+            Role::Server => {
+                exchange.response_done = true;
+                &mut exchange.tx.response
+            }
+        };
+        sizes.body_bytes = body;
+        sizes.whole = true;
+        Some(exchange)
+    }
+
+    /// Lets go of what is whole.
+    fn settle(&mut self, scene: &mut Scene<'_, '_>) {
+        while let Some(first) = self.exchanges.front()
+            && first.request_done
+            && first.response_done
+        {
+            if let Some(exchange) = self.exchanges.pop_front() {
+                self.leave(scene.cx, exchange);
+            }
+        }
+    }
+
+    fn leave(&mut self, cx: &mut Cx<'_>, exchange: Exchange) {
+        self.done += 1;
+        let mut tx = exchange.tx;
+        tx.depth = u32::try_from(self.done).unwrap_or(u32::MAX);
+        cx.rows.push(LiveRow::Http(tx));
     }
 
     /// `chunk-size [ chunk-ext ] CRLF` (RFC 9112 §7.1).
@@ -497,59 +926,231 @@ impl Http {
             }
             return Step::Again;
         };
+        let (line, has_cr) = match line.strip_suffix(b"\r") {
+            Some(line) => (line, true),
+            None => (&line[..], false),
+        };
         let digits = line
             .iter()
             .take_while(|byte| byte.is_ascii_hexdigit())
             .count();
-        let digits = line.get(..digits).unwrap_or_default();
+        let (digits, after) = line.split_at(digits);
         let size = (digits.len() <= 15)
             .then(|| std::str::from_utf8(digits).ok())
             .flatten()
             .and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        let odd = !has_cr || !matches!(after.trim_ascii().first(), None | Some(b';'));
+        if odd {
+            self.odd(scene, from, Oddity::ChunkSizeOdd);
+        }
+        let side = self.side(from);
         match size {
-            Some(0) => {
-                side.state = State::Trailers;
-                Step::Again
-            }
-            // The chunk and the line end after it.
-            Some(size) => Step::Pass(size + 2),
+            Some(0) => side.state = State::Trailers,
+            Some(size) => side.state = State::Chunk(size),
             None => {
                 scene.malformed("a chunk size that is no number");
-                self.lose(from, rest)
+                return self.lose(from, rest);
             }
-        }
-    }
-
-    fn trailers(&mut self, from: Role, rest: &mut &[u8]) -> Step {
-        let side = self.side(from);
-        if let Some(line) = take_line(&mut side.partial, rest)
-            && line.is_empty()
-        {
-            side.state = State::Head;
-        }
-        // What a trailer says is not read: do not gather it either.
-        if side.partial.len() > MAX_CHUNK_LINE {
-            side.partial.truncate(1);
         }
         Step::Again
     }
 
-    fn no_head(&mut self, scene: &mut Scene<'_, '_>, from: Role) -> Step {
-        if self.http2 {
-            self.side(from).state = State::Ended;
+    fn chunk_end(&mut self, from: Role, rest: &mut &[u8]) -> Step {
+        let side = self.side(from);
+        let Some(line) = take_line(&mut side.partial, rest) else {
+            if side.partial.len() > 2 {
+                self.mark(from, Oddity::ChunkEndOdd);
+                return self.lose(from, rest);
+            }
             return Step::Again;
+        };
+        side.state = State::ChunkSize;
+        if &line[..] != b"\r" {
+            self.mark(from, Oddity::ChunkEndOdd);
         }
-        scene.malformed("a head that is none");
-        self.lose(from, &mut &[][..])
+        Step::Again
     }
 
+    fn trailers(&mut self, scene: &mut Scene<'_, '_>, from: Role, rest: &mut &[u8]) -> Step {
+        let side = self.side(from);
+        let Some(line) = take_line(&mut side.partial, rest) else {
+            // What a long trailer says is not read: do not gather it either.
+            if side.partial.len() > MAX_CHUNK_LINE {
+                side.partial.truncate(1);
+            }
+            return Step::Again;
+        };
+        let line = line.trim_ascii_end();
+        if line.is_empty() {
+            return self.body_ends(scene, from);
+        }
+        if [&b"content-length"[..], b"transfer-encoding", b"host"]
+            .iter()
+            .any(|name| starts_with_any_case(line, name))
+        {
+            self.odd(scene, from, Oddity::TrailerOdd);
+        }
+        Step::Again
+    }
+
+    /// Marks the message at hand.
+    fn mark(&mut self, from: Role, oddity: Oddity) {
+        let exchange = match from {
+            Role::Client => self.exchanges.back_mut(),
+            Role::Server => self.exchanges.iter_mut().find(|one| !one.response_done),
+        };
+        if let Some(exchange) = exchange {
+            exchange.tx.oddities.add(oddity);
+        }
+    }
+
+    fn odd(&mut self, scene: &mut Scene<'_, '_>, from: Role, oddity: Oddity) {
+        let mut one = Oddities::default();
+        one.add(oddity);
+        self.note_ambiguous(scene, one);
+        self.mark(from, oddity);
+    }
+
+    /// Framing is lost: what follows is read again from a segment that begins a head.
     fn lose(&mut self, from: Role, rest: &mut &[u8]) -> Step {
         *rest = &[];
+        let body = self.side(from).so_far();
         *self.side(from) = Side {
             state: State::Lost,
             ..Side::default()
         };
+        match from {
+            Role::Client => {
+                if let Some(last) = self.exchanges.back_mut().filter(|last| !last.request_done) {
+                    last.request_done = true;
+                    last.tx.request.body_bytes = body;
+                }
+            }
+            Role::Server => {
+                if let Some(one) = self.exchanges.iter_mut().find(|one| !one.response_done)
+                    && one.answering
+                {
+                    one.response_done = true;
+                    one.tx.response.body_bytes = body;
+                }
+            }
+        }
         Step::Again
+    }
+}
+
+impl Peek {
+    /// What of a request's body is read: forms for passwords, JSON for methods,
+    /// models and passwords.
+    fn of_request(tx: &HttpTransaction, fields: &[head::Field<'_>]) -> Self {
+        let Some(media_type) = tx.text(Text::RequestType) else {
+            return Self::Nothing;
+        };
+        let (form, json) = (fields::is_form(media_type), fields::is_json(media_type));
+        match Coding::of(head::value(fields, b"content-encoding")) {
+            Coding::Identity if json => Self::Json(Box::default()),
+            Coding::Other => Self::Nothing,
+            coding if form || json => Self::Whole {
+                kept: Zeroizing::default(),
+                coding,
+                json,
+            },
+            _ => Self::Nothing,
+        }
+    }
+
+    /// The next bytes; whether more are wanted.
+    fn push(&mut self, scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, bytes: &[u8]) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Whole { kept, .. } => {
+                let max = usize::try_from(scene.cx.limits.http_body_bytes).unwrap_or(usize::MAX);
+                let room = max.saturating_sub(kept.len());
+                append_wiping(kept, bytes.get(..room).unwrap_or(bytes));
+                kept.len() < max
+            }
+            Self::Json(peek) => {
+                peek.push(scene, tx, bytes);
+                peek.taken < MAX_JSON && !peek.json.is_over()
+            }
+        }
+    }
+
+    /// The body has ended.
+    fn finish(self, scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction) {
+        match self {
+            Self::Nothing => {}
+            Self::Json(peek) => peek.finish(tx),
+            Self::Whole {
+                mut kept,
+                coding,
+                json,
+            } => {
+                if coding != Coding::Identity {
+                    let decoded = content::decode(coding, &kept, scene.cx.limits.http_body_ratio);
+                    if decoded.bomb {
+                        tx.oddities.add(Oddity::Bomb);
+                        let cx = &mut *scene.cx;
+                        cx.anomalies
+                            .note(AnomalyKind::HttpBomb, cx.ts, cx.packet, || {
+                                format!("a request's body; {MAX_DECODED} bytes of it were read")
+                            });
+                    }
+                    if decoded.broken {
+                        tx.oddities.add(Oddity::CodingBroken);
+                    }
+                    kept = decoded.bytes;
+                }
+                if json {
+                    let mut peek = JsonPeek::default();
+                    peek.push(scene, tx, &kept);
+                    peek.finish(tx);
+                } else {
+                    secrets::of_form(scene, tx, &kept);
+                }
+            }
+        }
+    }
+}
+
+impl JsonPeek {
+    fn push(&mut self, scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, bytes: &[u8]) {
+        self.taken = self.taken.saturating_add(bytes.len() as u64);
+        let Self {
+            json,
+            method,
+            model,
+            is_rpc,
+            ..
+        } = self;
+        json.push(bytes, &mut |found| {
+            if found.depth == 1 {
+                match found.key {
+                    // JSON-RPC 2.0 §4.
+                    b"jsonrpc" => *is_rpc = true,
+                    b"method" if method.is_none() => *method = found.value.text(128),
+                    b"model" if model.is_none() => *model = found.value.text(128),
+                    _ => {}
+                }
+            }
+            if let content::Value::Text(raw, len) = found.value
+                && len > 0
+                && secrets::is_secret_field(found.key)
+            {
+                let class = "http_json_secret";
+                secrets::note(scene, tx, class, Carrier::Body, found.key, raw, len);
+            }
+        });
+    }
+
+    fn finish(self, tx: &mut HttpTransaction) {
+        if let Some(method) = self.method.filter(|_| self.is_rpc) {
+            tx.texts.set(Text::RpcMethod, method.as_bytes());
+        }
+        if let Some(model) = self.model {
+            tx.texts
+                .set(Text::Model, bounded(model.as_bytes(), 128).as_bytes());
+        }
     }
 }
 
@@ -586,7 +1187,7 @@ fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     })
 }
 
-/// The next line without its end, from what was kept and what is there.
+/// The next line, its CR included and its LF not, from what was kept and what is there.
 fn take_line(partial: &mut Zeroizing<Vec<u8>>, rest: &mut &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let Some(end) = memchr::memchr(b'\n', rest) else {
         let kept = rest.get(..=MAX_CHUNK_LINE).unwrap_or(rest);
@@ -598,16 +1199,7 @@ fn take_line(partial: &mut Zeroizing<Vec<u8>>, rest: &mut &[u8]) -> Option<Zeroi
     let kept = line.get(..=MAX_CHUNK_LINE).unwrap_or(line);
     append_wiping(partial, kept);
     *rest = after.get(1..).unwrap_or_default();
-    let mut line = std::mem::take(partial);
-    if line.last() == Some(&b'\r') {
-        line.pop();
-    }
-    Some(line)
-}
-
-/// The `Content-Length` of a value, as strict as RFC 9110 §8.6.
-fn content_length(value: &[u8]) -> Option<u64> {
-    decimal(value.trim_ascii())
+    Some(std::mem::take(partial))
 }
 
 #[cfg(test)]

@@ -1,8 +1,13 @@
 //! Conversations in HTTP, from RFC 9112 and its companions.
 
 use super::super::StartTls;
-use super::super::testing::{Case, c, client_hello, s, stream, talk, with_session};
+use super::super::testing::{
+    Case, Turn, c, client_hello, deliver, s, stream, talk, with_rows, with_session,
+};
+use super::{HttpTransaction, Text};
+use crate::anomaly::AnomalyLog;
 use crate::proto::Direction::{Orig, Resp};
+use crate::proto::LiveRow;
 use crate::proto::Want;
 
 pub(in super::super) fn cases() -> Vec<Case> {
@@ -189,9 +194,10 @@ fn bodies_are_passed_over_and_counted() {
             Want::Bytes
         );
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nabc";
-        assert_eq!(session.data(cx, Resp, head), Want::Skip(999_997));
+        assert_eq!(session.data(cx, Resp, head), Want::Skip(999_996));
         session.skipped(Resp, 900_000);
-        // The last 99,997 bytes of the body are missing, which nobody need hear of.
+        // The last 99,997 bytes of the body are missing; its reader hears of the last.
+        assert_eq!(session.gap(cx, Resp, 1), Want::Bytes);
         assert_eq!(
             session.data(cx, Orig, b"GET /2 HTTP/1.1\r\n\r\n"),
             Want::Bytes
@@ -249,4 +255,210 @@ fn exchanges_and_heads_are_bounded() {
     let endless = format!("GET / HTTP/1.1\r\n{}", "x: y\r\n".repeat(20_000));
     let facts = talk(&[c(endless)]).plaintext.expect("recognised");
     assert_eq!(facts.http_exchanges, 0);
+}
+
+/// What a conversation comes to, cut into pieces of at most `size` bytes.
+fn transactions(turns: &[Turn], size: usize) -> (Vec<HttpTransaction>, AnomalyLog) {
+    let (_, rows, anomalies) = with_rows((40_000, 80), |session, cx| {
+        let mut skip = [Some(0_u64); 2];
+        for (direction, bytes) in turns {
+            for piece in bytes.chunks(size) {
+                deliver(session, cx, *direction, piece, &mut skip[direction.index()]);
+            }
+        }
+    });
+    let rows = rows.into_iter().map(|row| match row {
+        LiveRow::Http(tx) => *tx,
+    });
+    (rows.collect(), anomalies)
+}
+
+fn shown(tx: &HttpTransaction) -> String {
+    let text = |text| tx.text(text).unwrap_or("-").to_owned();
+    let mut out = format!(
+        "{} {} {}{} {} {}+{} {}+{}",
+        tx.depth,
+        text(Text::Method),
+        text(Text::Host),
+        text(Text::Path),
+        tx.status.unwrap_or_default(),
+        tx.request.header_bytes,
+        tx.request.body_bytes,
+        tx.response.header_bytes,
+        tx.response.body_bytes,
+    );
+    for (name, text) in [
+        (" ?", Text::Query),
+        (" rpc=", Text::RpcMethod),
+        (" model=", Text::Model),
+    ] {
+        if let Some(text) = tx.text(text) {
+            out += &format!("{name}{text}");
+        }
+    }
+    for credential in &tx.credentials {
+        out += &format!(" {}:{}", credential.class, credential.len);
+    }
+    let oddities: Vec<_> = tx.oddities.names().collect();
+    if !oddities.is_empty() {
+        out += &format!(" [{}]", oddities.join(" "));
+    }
+    out
+}
+
+/// However the streams are cut, the transactions are these.
+#[track_caller]
+fn come_to(turns: &[Turn], expected: &[&str]) {
+    for size in [usize::MAX, 1_000, 17, 3, 2, 1] {
+        let shown: Vec<_> = transactions(turns, size).0.iter().map(shown).collect();
+        assert_eq!(shown, expected, "in pieces of {size}");
+    }
+}
+
+#[test]
+fn a_transaction_has_sizes_and_texts() {
+    come_to(
+        &[
+            c("POST /a?k=secret&x HTTP/1.1\r\nHost: A.example:81\r\nContent-Length: 3\r\n\r\nabc"),
+            s(
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n2;x=y\r\nef\r\n0\r\nX: y\r\n\r\n",
+            ),
+            c("HEAD /b HTTP/1.1\r\nHost: a\r\n\r\nGET /c HTTP/1.1\r\nHost: a\r\n\r\n"),
+            s(
+                "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nHTTP/1.1 206 Partial Content\r\nContent-Length: 2\r\n\r\nok",
+            ),
+            c("GET /d HTTP/1.1\r\nHost: a\r\n\r\n"),
+            s("HTTP/1.1 200 OK\r\n\r\nuntil the end"),
+        ],
+        &[
+            "1 POST a.example/a 201 70+3 52+6 ?k=<6>&<1>",
+            "2 HEAD a/b 200 29+0 39+0",
+            "3 GET a/c 206 28+0 51+2",
+            "4 GET a/d 200 28+0 19+13",
+        ],
+    );
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    come_to(
+        &[c("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")],
+        &["1 GET a/1 0 28+0 0+0"],
+    );
+    come_to(
+        &[s("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")],
+        &["1 - -- 200 0+0 38+3 [body_short request_not_captured]"],
+    );
+    come_to(
+        &[
+            c("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc"),
+            s("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"),
+        ],
+        &["1 POST a/1 413 50+3 45+0 [body_short]"],
+    );
+}
+
+#[test]
+fn ambiguous_messages_are_anomalies() {
+    #[track_caller]
+    fn ambiguous(request: &str, expected: &[&str]) {
+        let turns = [c(request)];
+        come_to(&turns, expected);
+        let (_, anomalies) = transactions(&turns, usize::MAX);
+        assert!(anomalies.has(crate::anomaly::AnomalyKind::HttpAmbiguous));
+    }
+    ambiguous(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        &["1 POST a/ 0 75+0 0+0 [content_length_and_chunked]"],
+    );
+    ambiguous(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1 \nx\r\n0\r\n\r\n",
+        &["1 POST a/ 0 56+1 0+0 [chunk_size_odd]"],
+    );
+    ambiguous(
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        &["1 GET a/ 0 36+0 0+0 [host_ambiguous]"],
+    );
+}
+
+#[test]
+fn json_gives_methods_models_and_lengths_of_passwords() {
+    let json = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"password":"abcd"}}"#;
+    let rpc = format!(
+        "POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
+        json.len()
+    );
+    come_to(
+        &[
+            c(rpc),
+            s("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"),
+        ],
+        &["1 POST a/mcp 202 83+75 44+0 rpc=tools/call http_json_secret:4"],
+    );
+    let body = format!(r#"{{"messages":"{}","model":"m-1"}}"#, "x".repeat(5_000));
+    let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut zipped, body.as_bytes()).unwrap();
+    let zipped = zipped.finish().unwrap();
+    let mut request = format!(
+        "POST /v1/chat HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+        zipped.len()
+    )
+    .into_bytes();
+    let head = request.len();
+    request.extend(&zipped);
+    let expected = format!("1 POST a/v1/chat 0 {head}+{} 0+0 model=m-1", zipped.len());
+    come_to(&[c(request)], &[&expected]);
+}
+
+#[test]
+fn a_bomb_in_a_request_is_named() {
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut bomb, &vec![b' '; 20 << 20]).unwrap();
+    let bomb = bomb.finish().unwrap();
+    let mut request = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+        bomb.len()
+    )
+    .into_bytes();
+    request.extend(&bomb);
+    let (rows, anomalies) = transactions(&[c(request)], 1_460);
+    assert!(anomalies.has(crate::anomaly::AnomalyKind::HttpBomb));
+    assert_eq!(
+        rows[0].oddities.names().collect::<Vec<_>>(),
+        ["decompression_bomb"]
+    );
+}
+
+#[test]
+fn transactions_of_a_flow_are_bounded() {
+    let turns: Vec<Turn> = (0..600)
+        .map(|_| c("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
+        .collect();
+    let (rows, anomalies) = transactions(&turns, usize::MAX);
+    assert!(anomalies.has(crate::anomaly::AnomalyKind::HttpLimit));
+    assert_eq!(rows.len(), 600);
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_split_gives_the_same_transactions(
+        noise in proptest::collection::vec(0_usize..8, 1..12),
+        size in 1_usize..40,
+    ) {
+        const PIECES: &[&str] = &[
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "POST /x HTTP/1.1\r\nContent-Length: 5\r\n\r\nabcde",
+            "POST /y HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            "GET /h HTTP/1.0\n\n",
+            "POST /z HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nab",
+            "PUT /f HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 8\r\n\r\npwd=abcd",
+            "GET /%00 HTTP/1.1\r\nX : y\r\n z\r\n\r\n",
+            "POST /j HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{\"model\":\"m\"}",
+        ];
+        let client: String = noise.iter().filter_map(|&at| PIECES.get(at)).copied().collect();
+        let server = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".repeat(noise.len());
+        let turns = [c(client), s(server)];
+        let whole = transactions(&turns, usize::MAX).0;
+        proptest::prop_assert_eq!(transactions(&turns, size).0, whole);
+    }
 }

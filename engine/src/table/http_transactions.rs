@@ -1,0 +1,367 @@
+//! `http_transactions`: one row per HTTP request with its answer.
+
+use super::column::{self as col, Column, Layout, signed, signed32};
+use super::writer::Row;
+use crate::flow::FlowHead;
+use crate::proto::plain::http::{HttpTransaction, Text};
+use std::borrow::Cow;
+
+/// One row.
+#[derive(Debug)]
+pub struct HttpRow {
+    /// Its flow.
+    pub flow: FlowHead,
+    /// What was said.
+    pub tx: Box<HttpTransaction>,
+}
+
+impl HttpRow {
+    /// How the client said who it is, in the words of the table.
+    fn auth_scheme(&self) -> Option<&'static str> {
+        if !self.tx.has_request {
+            return None;
+        }
+        let classes = self.tx.credentials.iter().map(|known| known.class);
+        let named = classes.filter_map(|class| {
+            Some(match class {
+                "http_basic" => "basic",
+                "http_bearer" => "bearer",
+                "http_digest" => "digest",
+                "http_ntlm" => "ntlm",
+                "http_negotiate" => "negotiate",
+                "http_authorization" => "other",
+                "http_api_key" => "apikey",
+                "cookie" => "cookie",
+                _ => return None,
+            })
+        });
+        Some(named.min_by_key(|name| *name == "cookie").unwrap_or("none"))
+    }
+}
+
+fn text(head: col::Head, which: Text) -> Column<HttpRow> {
+    col::text_opt(head, move |row: &HttpRow| row.tx.text(which)).content()
+}
+
+fn lines(head: col::Head, which: Text) -> Column<HttpRow> {
+    col::list_text(head, true, move |row: &HttpRow| {
+        let lines = row.tx.text(which)?;
+        Some(lines.lines().map(Cow::Borrowed).collect())
+    })
+    .content()
+}
+
+impl Row for HttpRow {
+    const TABLE: &'static str = "http_transactions";
+    const DOC: &'static str = "One row per HTTP request with its answer, as soon as both are whole; \
+        bodies are measured and never kept. Values of queries and cookies, and whatever else may be \
+        a secret, stand nowhere: only that they were there, and how long they were.";
+    const GROUP_ROWS: usize = 1 << 15;
+
+    fn columns() -> Vec<Column<Self>> {
+        let of_request = |row: &Self, value: u64| row.tx.has_request.then(|| signed(value));
+        let of_answer = |row: &Self, value: u64| row.tx.ts_response.map(|_| signed(value));
+        vec![
+            col::int32(
+                ("capture", "row of `captures`", "File in which it began."),
+                |row: &Self| signed32(row.tx.packet.capture),
+            ),
+            col::int64(("flow_id", "", "The flow."), |row: &Self| {
+                row.flow.flow_id.0
+            })
+            .layout(Layout::Plain),
+            col::time(
+                (
+                    "ts",
+                    "ns",
+                    "The request's first packet; the answer's where the request is not in the capture.",
+                ),
+                |row: &Self| row.tx.ts,
+            ),
+            col::int64(
+                (
+                    "first_frame",
+                    "",
+                    "Number of that packet in its file, from 1.",
+                ),
+                |row: &Self| signed(row.tx.packet.frame),
+            )
+            .layout(Layout::Delta),
+            col::int64(
+                (
+                    "first_offset",
+                    "byte",
+                    "Place of that packet's record in its file.",
+                ),
+                |row: &Self| signed(row.tx.packet.offset),
+            )
+            .layout(Layout::Delta),
+            col::address(
+                ("src_ip", "RFC 5952", "Originator of the flow."),
+                |row: &Self| row.flow.src,
+            ),
+            col::address(
+                ("dst_ip", "RFC 5952", "Responder of the flow."),
+                |row: &Self| row.flow.dst,
+            ),
+            col::int32(("src_port", "", "Originator's port."), |row: &Self| {
+                i32::from(row.flow.src_port)
+            }),
+            col::int32(("dst_port", "", "Responder's port."), |row: &Self| {
+                i32::from(row.flow.dst_port)
+            }),
+            col::time_opt(
+                ("ts_response", "ns", "First packet of the final answer."),
+                |row: &Self| row.tx.ts_response,
+            ),
+            col::int32(
+                (
+                    "trans_depth",
+                    "",
+                    "Place among the flow's transactions, from 1.",
+                ),
+                |row: &Self| signed32(row.tx.depth),
+            ),
+            col::text(
+                ("http_version", "", "`0.9`, `1.0`, `1.1`."),
+                |row: &Self| row.tx.version.name(),
+            ),
+            text(("method", "", "Method, as sent."), Text::Method),
+            text(
+                ("scheme", "", "Scheme of an absolute target."),
+                Text::Scheme,
+            ),
+            text(
+                (
+                    "host",
+                    "",
+                    "Host of the target or the Host header, lower case, without port.",
+                ),
+                Text::Host,
+            ),
+            col::int32_opt(
+                ("host_port", "", "Its port, where stated."),
+                |row: &Self| row.tx.host_port.map(i32::from),
+            ),
+            text(("path", "", "Path, without query."), Text::Path),
+            text(
+                (
+                    "query_redacted",
+                    "",
+                    "Names of the query's parameters with the lengths of their values: `a=<3>&b=<10>`.",
+                ),
+                Text::Query,
+            ),
+            col::boolean_opt(
+                (
+                    "url_has_credentials",
+                    "",
+                    "A user, a password or a key stood in the target.",
+                ),
+                |row: &Self| {
+                    row.tx.has_request.then(|| {
+                        row.tx.has_userinfo
+                            || row.tx.credentials.iter().any(|known| {
+                                known.carrier == crate::proto::plain::http::Carrier::Query
+                            })
+                    })
+                },
+            ),
+            text(("user_agent", "", "`User-Agent`."), Text::UserAgent),
+            text(
+                ("referrer", "", "`Referer`, without query."),
+                Text::Referrer,
+            ),
+            text(("origin", "", "`Origin`."), Text::Origin),
+            col::int64_opt(
+                (
+                    "request_header_bytes",
+                    "byte",
+                    "The request's head, as on the wire.",
+                ),
+                move |row: &Self| of_request(row, row.tx.request.header_bytes),
+            ),
+            col::int64_opt(
+                (
+                    "request_body_bytes",
+                    "byte",
+                    "The request's body on the wire, without chunk sizes.",
+                ),
+                move |row: &Self| of_request(row, row.tx.request.body_bytes),
+            ),
+            col::int64_opt(
+                ("request_content_length", "byte", "Its Content-Length."),
+                |row: &Self| row.tx.request.content_length.map(signed),
+            ),
+            text(
+                (
+                    "request_content_type",
+                    "",
+                    "Its media type, lower case, without parameters.",
+                ),
+                Text::RequestType,
+            ),
+            col::int16_opt(
+                ("response_status", "", "Status of the final answer."),
+                |row: &Self| {
+                    row.tx
+                        .status
+                        .map(|status| i16::try_from(status).unwrap_or(i16::MAX))
+                },
+            ),
+            text(
+                ("response_msg", "", "Its reason phrase."),
+                Text::ResponseMsg,
+            ),
+            col::int64_opt(
+                (
+                    "response_header_bytes",
+                    "byte",
+                    "The answer's head, as on the wire.",
+                ),
+                move |row: &Self| of_answer(row, row.tx.response.header_bytes),
+            ),
+            col::int64_opt(
+                (
+                    "response_body_bytes",
+                    "byte",
+                    "The answer's body on the wire, without chunk sizes.",
+                ),
+                move |row: &Self| of_answer(row, row.tx.response.body_bytes),
+            ),
+            text(
+                (
+                    "response_content_type",
+                    "",
+                    "The answer's media type, lower case, without parameters.",
+                ),
+                Text::ResponseType,
+            ),
+            text(("response_server", "", "`Server`."), Text::Server),
+            text(
+                ("location", "", "`Location`, without query."),
+                Text::Location,
+            ),
+            col::boolean_opt(
+                ("redirects_to_https", "", "A redirect leads to `https`."),
+                |row: &Self| {
+                    row.tx
+                        .status
+                        .filter(|status| (300..400).contains(status))
+                        .map(|_| row.tx.redirects_to_https)
+                },
+            ),
+            col::boolean(
+                ("plaintext", "", "It crossed the wire outside TLS."),
+                |row: &Self| !row.tx.decrypted,
+            ),
+            col::boolean(
+                ("decrypted", "", "It was read out of TLS."),
+                |row: &Self| row.tx.decrypted,
+            ),
+            col::text_opt(
+                (
+                    "auth_scheme",
+                    "",
+                    "`none`, `basic`, `bearer`, `digest`, `ntlm`, `negotiate`, `apikey`, `cookie` or `other`.",
+                ),
+                |row: &Self| row.auth_scheme(),
+            ),
+            col::list_text(
+                (
+                    "credentials",
+                    "class:length",
+                    "Every credential of the request: its class and length.",
+                ),
+                false,
+                |row: &Self| {
+                    let shown = |known: &crate::proto::plain::http::HttpCredential| {
+                        Cow::Owned(format!("{}:{}", known.class, known.len))
+                    };
+                    Some(row.tx.credentials.iter().map(shown).collect())
+                },
+            ),
+            col::text_opt(
+                (
+                    "jwt_alg",
+                    "RFC 7518",
+                    "`alg` of a JSON Web Token; empty when it states none. Read, never trusted.",
+                ),
+                |row: &Self| row.jwt().map(|jwt| &*jwt.alg),
+            )
+            .content(),
+            col::text_opt(("jwt_iss", "", "`iss` of the token."), |row: &Self| {
+                row.jwt().and_then(|jwt| jwt.iss.as_deref())
+            })
+            .content(),
+            col::time_opt(("jwt_iat", "ns", "`iat` of the token."), |row: &Self| {
+                row.jwt()
+                    .and_then(|jwt| jwt.iat)
+                    .map(|at| crate::time::CaptureTime::from_unix(at, 0))
+            }),
+            col::time_opt(("jwt_exp", "ns", "`exp` of the token."), |row: &Self| {
+                row.jwt()
+                    .and_then(|jwt| jwt.exp)
+                    .map(|at| crate::time::CaptureTime::from_unix(at, 0))
+            }),
+            lines(
+                (
+                    "header_names",
+                    "",
+                    "Names of the request's headers in their order, lower case.",
+                ),
+                Text::HeaderNames,
+            ),
+            col::boolean_opt(
+                ("body_truncated", "", "A body is not there to its end."),
+                |row: &Self| {
+                    let request = row.tx.has_request && !row.tx.request.whole;
+                    Some(request || row.tx.ts_response.is_some() && !row.tx.response.whole)
+                },
+            ),
+            text(
+                (
+                    "rpc_method",
+                    "JSON-RPC 2.0",
+                    "Method of a JSON-RPC request, as the Model Context Protocol uses it.",
+                ),
+                Text::RpcMethod,
+            ),
+            text(
+                (
+                    "model",
+                    "",
+                    "`model` of a JSON request, as LLM APIs have it.",
+                ),
+                Text::Model,
+            ),
+            col::list_text(
+                (
+                    "anomalies",
+                    "",
+                    "What was odd: `content_length_and_chunked`, `obs_fold`, `bare_lf`, `body_short`, `gap` and so on.",
+                ),
+                false,
+                |row: &Self| Some(row.tx.oddities.names().map(Cow::Borrowed).collect()),
+            ),
+        ]
+    }
+
+    fn sort_key(&self) -> (i64, i64) {
+        (self.tx.ts.as_nanos(), self.flow.flow_id.0)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        size_of::<HttpTransaction>() + self.tx.heap_bytes()
+    }
+}
+
+impl HttpRow {
+    /// The first token of the request that says something of itself.
+    fn jwt(&self) -> Option<&crate::proto::plain::http::Jwt> {
+        self.tx
+            .credentials
+            .iter()
+            .find_map(|known| known.jwt.as_deref())
+    }
+}
