@@ -64,6 +64,8 @@ pub struct Outcome {
 pub enum Fact<'a> {
     /// One TLS handshake of a flow.
     Tls(&'a FlowRecord, &'a TlsHandshake),
+    /// A flow with payload that is nothing known: neither TLS nor a protocol.
+    Unrecognised(&'a FlowRecord),
     /// What a flow said outside TLS.
     Plaintext(&'a FlowRecord, &'a PlaintextFacts),
 }
@@ -75,7 +77,7 @@ pub enum Wants {
     Tls,
     /// [`Fact::Plaintext`].
     Plaintext,
-    /// Both.
+    /// Both, and [`Fact::Unrecognised`].
     Any,
 }
 
@@ -176,12 +178,20 @@ pub fn audit_flow(policy: &Policy, flow: &FlowRecord, facts: &SessionFacts) -> A
             .iter()
             .map(|tls| judge(Fact::Tls(flow, tls), Wants::Tls))
             .collect(),
-        plaintext: facts
-            .plaintext
-            .as_deref()
-            .map(|plain| judge(Fact::Plaintext(flow, plain), Wants::Plaintext))
-            .unwrap_or_default(),
+        plaintext: match facts.plaintext.as_deref() {
+            Some(plain) => judge(Fact::Plaintext(flow, plain), Wants::Plaintext),
+            None if is_unrecognised(flow, facts) => judge(Fact::Unrecognised(flow), Wants::Any),
+            None => Vec::new(),
+        },
     }
+}
+
+/// Whether a flow of a transport that carries applications said something, and
+/// nobody knows what.
+fn is_unrecognised(flow: &FlowRecord, facts: &SessionFacts) -> bool {
+    let transport = matches!(flow.ip_proto, 6 | 17 | 33 | 132 | 136);
+    let said = flow.orig.bytes > 0 || flow.resp.bytes > 0;
+    transport && said && facts.tls.is_empty() && flow.service.is_none() && facts.service.is_none()
 }
 
 /// Longest detail or reason, bytes.

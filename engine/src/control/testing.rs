@@ -53,7 +53,7 @@ pub(crate) fn flow(id: i64, seconds: i64) -> FlowRecord {
         history: "ShADadFf".into(),
         direction_flipped: false,
         tcp_rtt_ns: None,
-        end_reason: EndReason::Fin,
+        end_reason: EndReason::Eof,
         link: crate::decode::LinkContext::default(),
         community_id: [0; 20],
         server_name: None,

@@ -5,7 +5,7 @@
 use super::gather::{Parties, bounded};
 use crate::control::{Outcome, Severity, ns01};
 use crate::evidence::{FlowId, PacketRef};
-use crate::flow::FlowRecord;
+use crate::flow::{EndReason, FlowRecord};
 use crate::proto::tls::{TlsHandshake, Version, version_name};
 use crate::time::{CaptureTime, NANOS_PER_SECOND};
 use std::collections::BTreeMap;
@@ -22,12 +22,24 @@ const MAX_OF_PAIR: usize = 64;
 struct Attempt {
     /// The highest version offered, with its rank.
     highest: (u16, Version),
-    established: bool,
+    became: Became,
     at: PacketRef,
     capture: u32,
     name: Option<Box<str>>,
 }
 
+/// How an attempt ended, as far as the capture tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Became {
+    Established,
+    /// An alert, or the end of the connection, cut it short.
+    Failed,
+    /// It merely does not go on in the capture, which proves nothing.
+    Unknown,
+}
+
+/// For which name, when, and with which highest version.
+type Failure = (Option<Box<str>>, CaptureTime, (u16, Version));
 type Pair = (IpAddr, IpAddr, u16);
 type When = (CaptureTime, FlowId);
 
@@ -75,9 +87,18 @@ impl Attempts {
         if tls.established && highest.0 >= 0x0304 {
             return;
         }
+        let became = if tls.established {
+            Became::Established
+        } else if !tls.alerts.is_empty()
+            || matches!(flow.end_reason, EndReason::Fin | EndReason::Rst)
+        {
+            Became::Failed
+        } else {
+            Became::Unknown
+        };
         let attempt = Attempt {
             highest,
-            established: tls.established,
+            became,
             at: tls.first,
             capture: flow.first.capture,
             name: flow.server_name.as_deref().map(|name| bounded(name).into()),
@@ -114,13 +135,20 @@ impl Attempts {
         }
     }
 
-    /// Every lower attempt that follows a failed higher one.
+    /// Every lower attempt for a name that follows a failed higher one. One
+    /// address serves many names; an attempt without one may be for any, since
+    /// SSL 3.0 cannot carry it.
     pub(super) fn dances(self) -> Vec<Dance> {
         let mut dances = Vec::new();
         for (pair, attempts) in self.by_pair {
-            let mut failed: Option<(CaptureTime, (u16, Version))> = None;
+            let mut failed: Vec<Failure> = Vec::new();
             for ((ts, flow_id), attempt) in attempts {
-                if let Some((before, highest)) = failed
+                let same = |name: &Option<Box<str>>| match (name, &attempt.name) {
+                    (Some(before), Some(now)) => before.eq_ignore_ascii_case(now),
+                    _ => true,
+                };
+                let before = failed.iter().rev().find(|(name, ..)| same(name));
+                if let Some(&(_, before, highest)) = before
                     && attempt.highest.0 < highest.0
                     && ts.nanos_since(before) <= RETRY_NS
                 {
@@ -129,6 +157,7 @@ impl Attempts {
                     let reason = format!(
                         "after a handshake with up to {from} failed, the client retried with {to}"
                     );
+                    let name = attempt.name.clone();
                     dances.push(Dance {
                         ts,
                         at: attempt.at,
@@ -141,10 +170,15 @@ impl Attempts {
                         pair,
                         flow_id,
                         capture: attempt.capture,
-                        name: attempt.name,
+                        name,
                     });
                 }
-                failed = (!attempt.established).then_some((ts, attempt.highest));
+                if attempt.became != Became::Unknown {
+                    failed.retain(|(name, ..)| !same(name));
+                }
+                if attempt.became == Became::Failed {
+                    failed.push((attempt.name, ts, attempt.highest));
+                }
             }
         }
         dances

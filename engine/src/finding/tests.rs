@@ -6,7 +6,7 @@ use crate::control::testing::{
 };
 use crate::control::{AuditResult, Meta, Outcome, Severity, audit_flow, meta_of};
 use crate::evidence::FlowId;
-use crate::flow::FlowRecord;
+use crate::flow::{EndReason, FlowRecord};
 use crate::policy::Policy;
 use crate::proto::SessionFacts;
 use crate::proto::plain::PlaintextFacts;
@@ -344,27 +344,79 @@ fn retried(first: TlsHandshake, second: TlsHandshake, later: i64) -> Vec<String>
 #[test]
 fn a_retry_with_less_after_a_failure_is_a_downgrade() {
     let offer = |version| hello(client(version, &[], &[0xc02f]));
+    let failed = |version| broken_off(offer(version), false, 70);
     let done = |version| tls(version, 0xc02f);
     assert_eq!(
-        retried(offer(0x0303), offer(0x0301), 10),
+        retried(failed(0x0303), offer(0x0301), 10),
         ["retried with TLS1.0"]
     );
     assert_eq!(
-        retried(offer(0x0303), done(0x0301), 1),
+        retried(failed(0x0303), done(0x0301), 1),
         ["retried with TLS1.0"]
     );
     let modern = hello(client(0x0303, &[0x0304, 0x0303], &[0x1301]));
+    let modern = broken_off(modern, false, 40);
     assert_eq!(retried(modern, done(0x0303), 1), ["retried with TLS1.2"]);
     assert_eq!(
-        retried(offer(0xfefd), offer(0xfeff), 1),
+        retried(failed(0xfefd), offer(0xfeff), 1),
         ["retried with DTLS1.0"]
     );
     // Too late, after a success, no lower, higher.
     let none: [String; 0] = [];
-    assert_eq!(retried(offer(0x0303), offer(0x0301), 11), none);
+    assert_eq!(retried(failed(0x0303), offer(0x0301), 11), none);
     assert_eq!(retried(done(0x0303), offer(0x0301), 1), none);
-    assert_eq!(retried(offer(0x0303), offer(0x0303), 1), none);
-    assert_eq!(retried(offer(0x0301), offer(0x0303), 1), none);
+    assert_eq!(retried(failed(0x0303), offer(0x0303), 1), none);
+    assert_eq!(retried(failed(0x0301), offer(0x0303), 1), none);
+}
+
+/// What is told of attempts in turn: the name, the version, and how the
+/// connection ended.
+#[track_caller]
+fn attempts(of: &[(Option<&str>, u16, EndReason)], expected: &[&str]) {
+    let ended: Vec<_> = (1..)
+        .zip(of)
+        .map(|(id, (name, version, end))| {
+            let mut offered = client(*version, &[], &[0xc02f]);
+            offered.server_name = name.map(str::to_owned);
+            let (mut flow, facts) = of_tls(id, id, hello(offered));
+            flow.server_name = name.map(Into::into);
+            flow.end_reason = *end;
+            (flow, facts)
+        })
+        .collect();
+    let judged = judge(&Policy::built_in(), &ended);
+    let told: Vec<_> = judged
+        .findings
+        .iter()
+        .filter(|finding| finding.check_id == "NS-01.downgrade")
+        .map(|finding| &*finding.detail)
+        .collect();
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_retry_is_for_the_same_name_and_after_a_sign_of_failure() {
+    use EndReason::{Eof, Fin, Rst, Timeout};
+    let (a, b) = (Some("a.example"), Some("b.example"));
+    for end in [Fin, Rst] {
+        attempts(
+            &[(a, 0x0303, end), (a, 0x0301, Eof)],
+            &["retried with TLS1.0"],
+        );
+    }
+    // The capture ends, or nothing more was captured: no failure.
+    for end in [Eof, Timeout] {
+        attempts(&[(a, 0x0303, end), (a, 0x0301, Eof)], &[]);
+    }
+    // Another name at the same address is another server.
+    attempts(&[(a, 0x0303, Rst), (b, 0x0301, Eof)], &[]);
+    let between = [(a, 0x0303, Rst), (b, 0x0303, Rst), (a, 0x0301, Eof)];
+    attempts(&between, &["retried with TLS1.0"]);
+    // SSL 3.0 has no name to send.
+    attempts(
+        &[(a, 0x0303, Rst), (None, 0x0300, Eof)],
+        &["retried with SSLv3"],
+    );
 }
 
 #[test]

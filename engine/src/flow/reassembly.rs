@@ -71,8 +71,8 @@ struct Early {
     /// The bytes in the capture; shorter than `len` when the capture cut the
     /// packet or nobody will want them.
     data: Box<[u8]>,
-    /// The rest of `len` is in the capture but was not wanted.
-    unwanted: bool,
+    /// Nobody wants it, and `data` is empty: so many bytes are in the capture.
+    unwanted: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -277,7 +277,7 @@ impl Stream {
             let now = self.early.as_ref().map_or(0, |early| early.bytes);
             budget.shared_left += held.saturating_sub(now);
         } else {
-            self.deliver(wire_len, data, false, deliver);
+            self.deliver(wire_len, data, None, deliver);
         }
         arrival
     }
@@ -317,7 +317,7 @@ impl Stream {
                 let len = hole_end - self.next;
                 let (now, later) = split(data, len);
                 data = later;
-                self.deliver(len, now, false, deliver);
+                self.deliver(len, now, None, deliver);
             } else {
                 let Some((_, held)) = self
                     .early
@@ -383,15 +383,11 @@ impl Stream {
         let mut cost = 0;
         for (low, high) in holes {
             let wanted = high > skip_end;
-            let bytes = if wanted {
-                range(data, low - position, high - position)
-            } else {
-                &[]
-            };
+            let captured = range(data, low - position, high - position);
             let held = Early {
                 len: high - low,
-                data: bytes.into(),
-                unwanted: !wanted,
+                data: if wanted { captured.into() } else { [].into() },
+                unwanted: (!wanted).then_some(captured.len() as u64),
             };
             cost += held.data.len() + SEGMENT_OVERHEAD;
             early.by_position.insert(low, held);
@@ -482,13 +478,14 @@ impl Stream {
         &mut self,
         len: u64,
         data: &[u8],
-        unwanted: bool,
+        unwanted: Option<u64>,
         deliver: &mut impl FnMut(Event<'_>) -> Want,
     ) {
-        if unwanted {
+        if let Some(captured) = unwanted {
             self.next += len;
             self.skip = self.skip.saturating_sub(len);
-            deliver(Event::Skipped(len));
+            self.missed += len.saturating_sub(captured);
+            deliver(Event::Skipped(captured));
             return;
         }
         let mut data = data;
@@ -717,6 +714,23 @@ mod tests {
         stream.finish(&mut deliver);
         assert_eq!(seen, ["ab", "cd", "x"]);
         assert_eq!(skipped, 5 + 4);
+    }
+
+    #[test]
+    fn early_bytes_that_nobody_wants_and_the_capture_cut_are_missed() {
+        let (mut stream, mut budget) = (Stream::default(), AMPLE);
+        let (mut skipped, mut wants) = (0, vec![Want::Nothing]);
+        let mut deliver = |event: Event<'_>| {
+            if let Event::Skipped(len) = event {
+                skipped += len;
+            }
+            wants.pop().unwrap_or(Want::Bytes)
+        };
+        stream.segment(0, 2, b"ab", &mut budget, &mut deliver);
+        // Ten bytes of which the capture has four, before the ones that precede them.
+        stream.segment(6, 10, b"cdef", &mut budget, &mut deliver);
+        stream.segment(2, 4, b"ghij", &mut budget, &mut deliver);
+        assert_eq!((stream.bytes(), stream.missed, skipped), (16, 6, 8));
     }
 
     #[test]

@@ -130,6 +130,8 @@ struct Flow<C> {
     half: [Half; 2],
     content: Option<Box<C>>,
     heap_bytes: usize,
+    /// Stands in [`Shard::holders`].
+    is_holder: bool,
     retransmitted: u32,
     duplicated: u32,
     out_of_order: u32,
@@ -175,11 +177,15 @@ pub struct Shard<C: Content> {
     free: Vec<u32>,
     generation: u32,
     queues: [VecDeque<Waiting>; CLASSES],
+    /// Flows that hold memory, each at most once: slot and generation.
+    holders: VecDeque<(u32, u32)>,
     timeouts_ns: [i64; CLASSES],
     max_flows: usize,
     max_heap_bytes: usize,
     heap_bytes: usize,
-    previous_ts_ns: i64,
+    previous_ts_ns: Option<i64>,
+    /// The earlier one of the last two packets' times.
+    clock_ns: i64,
     last_global: u64,
     nth_of_packet: u32,
     certificates: CertificateCache,
@@ -203,6 +209,7 @@ impl<C: Content> Shard<C> {
             free: Vec::new(),
             generation: 0,
             queues: Default::default(),
+            holders: VecDeque::new(),
             timeouts_ns: [
                 seconds(limits.tcp_attempt_seconds),
                 seconds(limits.tcp_close_seconds),
@@ -217,7 +224,8 @@ impl<C: Content> Shard<C> {
                     .saturating_add(limits.parser_total_bytes),
             ),
             heap_bytes: 0,
-            previous_ts_ns: i64::MIN,
+            previous_ts_ns: None,
+            clock_ns: i64::MIN,
             last_global: 0,
             nth_of_packet: 0,
             certificates: CertificateCache::default(),
@@ -413,6 +421,7 @@ impl<C: Content> Shard<C> {
             half: Default::default(),
             content: None,
             heap_bytes: 0,
+            is_holder: false,
             retransmitted: 0,
             duplicated: 0,
             out_of_order: 0,
@@ -565,6 +574,12 @@ impl<C: Content> Shard<C> {
         if !self.fresh.is_empty() {
             flow.give(&mut self.fresh, &mut self.live, place);
         }
+        let is_new = heap > 0 && !flow.is_holder;
+        flow.is_holder |= is_new;
+        let holder = (slot, flow.generation);
+        if is_new {
+            self.hold(holder);
+        }
         if let Some((class, waiting)) = moved {
             self.wait(class, waiting);
         }
@@ -574,8 +589,9 @@ impl<C: Content> Shard<C> {
     /// packet with a wild time stamp must not end everything, so the clock is
     /// the earlier one of the last two packets.
     fn expire(&mut self, limits: &Limits, ts_ns: i64, place: Place) {
-        let now = ts_ns.min(self.previous_ts_ns);
-        self.previous_ts_ns = ts_ns;
+        let now = ts_ns.min(self.previous_ts_ns.unwrap_or(ts_ns));
+        self.previous_ts_ns = Some(ts_ns);
+        self.clock_ns = now;
         for class in 0..CLASSES {
             let timeout = self.timeouts_ns[class];
             while let Some(&waiting) = self.queues[class].front() {
@@ -595,7 +611,7 @@ impl<C: Content> Shard<C> {
                     self.end(limits, waiting.slot, reason, place);
                 } else {
                     self.queues[class].push_back(Waiting {
-                        since_ns: last_ts_ns,
+                        since_ns: tamed(last_ts_ns, now, timeout),
                         ..waiting
                     });
                 }
@@ -608,6 +624,14 @@ impl<C: Content> Shard<C> {
     fn wait(&mut self, class: Class, waiting: Waiting) {
         let flows = &self.flows;
         let queue = &mut self.queues[class as usize];
+        let waiting = Waiting {
+            since_ns: tamed(
+                waiting.since_ns,
+                self.clock_ns,
+                self.timeouts_ns[class as usize],
+            ),
+            ..waiting
+        };
         if queue.len() > 64 + 2 * self.table.len() {
             queue.retain(|entry| {
                 flows
@@ -627,7 +651,63 @@ impl<C: Content> Shard<C> {
     }
 
     fn keep_heap_budget(&mut self, limits: &Limits, place: Place) {
-        while self.heap_bytes > self.max_heap_bytes && self.evict_oldest(limits, place) {}
+        while self.heap_bytes > self.max_heap_bytes
+            && (self.evict_holder(limits, place) || self.evict_oldest(limits, place))
+        {}
+    }
+
+    /// Remembers a flow that holds memory. As in [`Self::wait`], what has ended
+    /// is thrown out before it outnumbers the flows.
+    fn hold(&mut self, holder: (u32, u32)) {
+        if self.holders.len() > 64 + 2 * self.table.len() {
+            let flows = &self.flows;
+            self.holders.retain(|&(slot, generation)| {
+                flows
+                    .get(slot as usize)
+                    .and_then(Option::as_ref)
+                    .is_some_and(|flow| flow.generation == generation)
+            });
+        }
+        self.holders.push_back(holder);
+    }
+
+    /// Gives up the flow that holds most among a few that have held longest:
+    /// memory is what is short, and the oldest flows may hold none.
+    fn evict_holder(&mut self, limits: &Limits, place: Place) -> bool {
+        const LOOKED_AT: usize = 8;
+        let mut most: Option<(usize, (u32, u32))> = None;
+        let mut seen = 0;
+        while seen < LOOKED_AT {
+            let Some((slot, generation)) = self.holders.pop_front() else {
+                break;
+            };
+            let Some(flow) = self
+                .flow_mut(slot)
+                .filter(|flow| flow.generation == generation)
+            else {
+                continue;
+            };
+            if flow.heap_bytes == 0 {
+                flow.is_holder = false;
+                continue;
+            }
+            seen += 1;
+            let held = (flow.heap_bytes, (slot, generation));
+            let spared = match most {
+                Some(before) if before.0 >= held.0 => Some(held),
+                before => {
+                    most = Some(held);
+                    before
+                }
+            };
+            if let Some((_, spared)) = spared {
+                self.holders.push_back(spared);
+            }
+        }
+        if let Some((_, (slot, _))) = most {
+            self.evict(limits, slot, place);
+        }
+        most.is_some()
     }
 
     /// Gives up the flow that has waited longest in the first class that has any.
@@ -640,19 +720,26 @@ impl<C: Content> Shard<C> {
                 if flow.generation != waiting.generation || flow.class as usize != class {
                     continue;
                 }
-                let reason = flow.end_reason(EndReason::Evicted);
-                if reason == EndReason::Evicted {
-                    let at = CaptureTime::from_nanos(flow.last_ts_ns);
-                    flow.anomalies
-                        .note(AnomalyKind::LimitEvicted, at, place.packet, || {
-                            "the flow was ended early to stay within the memory limits".to_owned()
-                        });
-                }
-                self.end(limits, waiting.slot, reason, place);
+                self.evict(limits, waiting.slot, place);
                 return true;
             }
         }
         false
+    }
+
+    fn evict(&mut self, limits: &Limits, slot: u32, place: Place) {
+        let Some(flow) = self.flow_mut(slot) else {
+            return;
+        };
+        let reason = flow.end_reason(EndReason::Evicted);
+        if reason == EndReason::Evicted {
+            let at = CaptureTime::from_nanos(flow.last_ts_ns);
+            flow.anomalies
+                .note(AnomalyKind::LimitEvicted, at, place.packet, || {
+                    "the flow was ended early to stay within the memory limits".to_owned()
+                });
+        }
+        self.end(limits, slot, reason, place);
     }
 
     fn end(&mut self, limits: &Limits, slot: u32, reason: EndReason, at: Place) {
@@ -836,6 +923,16 @@ impl<C: Content> Flow<C> {
     }
 }
 
+/// A time as the queues keep it: a wild one, further ahead than anything waits,
+/// must not hold back those behind it.
+fn tamed(ts_ns: i64, now: i64, timeout: i64) -> i64 {
+    if ts_ns.saturating_sub(now) > timeout {
+        now
+    } else {
+        ts_ns
+    }
+}
+
 fn orig_resp_ports(key: &FlowKey, orig_is_low: bool) -> (u16, u16) {
     let (Endpoint { port: low, .. }, Endpoint { port: high, .. }) = (key.low, key.high);
     if orig_is_low {
@@ -934,10 +1031,11 @@ impl TcpParts<'_> {
         if segment.window == 0 && !has(Segment::RST) && !syn {
             self.history.note(direction, Letter::ZeroWindow);
         }
+        // Before the acknowledgement is believed, which it may hang on.
+        let acceptable = self.acceptable(me, peer, segment);
         if has(Segment::ACK) && (syn || !self.is_challenge(peer, segment.ack)) {
             self.half[peer].stream.acknowledged(segment.ack);
         }
-        let acceptable = self.acceptable(me, segment.seq);
         self.ends.segment(direction, flags, acceptable);
         if has(Segment::RST) {
             self.history.note(direction, Letter::Rst);
@@ -980,12 +1078,25 @@ impl TcpParts<'_> {
             && !(0..=sent + SLACK).contains(&stream.position(ack))
     }
 
-    /// Whether a RST's sequence number lies near what its sender last sent.
-    fn acceptable(&self, me: usize, seq: u32) -> bool {
+    /// Whether a RST lies near what its sender last sent. One that has sent
+    /// nothing yet answers a SYN by acknowledging it (RFC 9293 §3.10.7.3), and
+    /// else stands where the other end says that it expects it.
+    fn acceptable(&self, me: usize, peer: usize, segment: &Segment) -> bool {
         const SLACK: i64 = 1 << 17;
         let stream = &self.half[me].stream;
-        let sent = stream.bytes().cast_signed();
-        !stream.has_started() || (sent - SLACK..=sent + SLACK).contains(&stream.position(seq))
+        if stream.has_started() {
+            let sent = stream.bytes().cast_signed();
+            return (sent - SLACK..=sent + SLACK).contains(&stream.position(segment.seq));
+        }
+        let opener = &self.half[peer];
+        if self.ends.state[peer] == End::SynSent {
+            let sent = opener.stream.bytes().cast_signed();
+            return segment.tcp_flags & Segment::ACK != 0
+                && (0..=sent + 1).contains(&opener.stream.position(segment.ack));
+        }
+        let expects = opener.last.flags & Segment::ACK != 0;
+        let ahead = i64::from(segment.seq.wrapping_sub(opener.last.ack).cast_signed());
+        !expects || (-SLACK..=SLACK).contains(&ahead)
     }
 
     fn arrived<C: Content>(

@@ -260,6 +260,88 @@ fn a_reset_out_of_window_does_not_end_a_connection() {
 }
 
 #[test]
+fn a_reset_before_the_responder_speaks_answers_the_syn() {
+    let state = |flags: &str, seq, ack| {
+        let mut bench = Bench::new(Limits::default());
+        bench.tcp(0, '>', "S", 100, 0, "");
+        bench.tcp(1, '<', flags, seq, ack, "");
+        bench.finish()[0].record.conn_state
+    };
+    assert_eq!(state("RA", 0, 101), ConnState::Rej);
+    // Whoever sent these has not seen the SYN.
+    for (flags, seq, ack) in [("R", 0, 0), ("R", 77, 0), ("RA", 0, 99), ("RA", 0, 5_000)] {
+        assert_eq!(state(flags, seq, ack), ConnState::S0, "{flags} {seq} {ack}");
+    }
+    // And in the middle of a connection, where the client says what it expects.
+    let over = |seq| {
+        let mut bench = Bench::new(Limits::default());
+        bench.tcp(0, '>', "A", 100, 900, "hello");
+        bench.tcp(1, '<', "R", seq, 0, "");
+        bench.finish()[0].record.end_reason
+    };
+    assert_eq!(over(900), EndReason::Rst);
+    assert_eq!(over(900_000), EndReason::Eof);
+}
+
+#[test]
+fn what_holds_memory_is_given_up_before_what_holds_none() {
+    let mut bench = Bench::new(Limits {
+        reassembly_total_bytes: SHARDS * 2_000,
+        parser_total_bytes: SHARDS,
+        reassembly_flow_bytes: 1 << 20,
+        ..Limits::default()
+    });
+    let quiet = |port: u16| base(6, (CLIENT, port), (SERVER, 443), 0);
+    // Old flows that hold nothing.
+    for port in 1..=50 {
+        let ack = Segment {
+            tcp_flags: Segment::ACK,
+            ..quiet(port)
+        };
+        bench.put(ack, "");
+    }
+    // Two that hold early segments, one of them much.
+    for (port, times) in [(1_000, 1), (1_001, 40)] {
+        let ack = Segment {
+            tcp_flags: Segment::ACK,
+            seq: 1,
+            ..quiet(port)
+        };
+        bench.put(ack, "x");
+        for nth in 1..=times {
+            let early = Segment {
+                tcp_flags: Segment::ACK,
+                seq: nth * 10,
+                ..quiet(port)
+            };
+            bench.put(early, "early");
+        }
+    }
+    let ended = bench.finish();
+    let evicted: Vec<_> = ended
+        .iter()
+        .filter(|flow| flow.record.end_reason == EndReason::Evicted)
+        .map(|flow| flow.record.src_port)
+        .collect();
+    assert!(!evicted.is_empty());
+    assert!(evicted.iter().all(|&port| port == 1_001), "{evicted:?}");
+}
+
+#[test]
+fn a_wild_time_stamp_holds_back_no_flow_behind_it() {
+    let mut bench = Bench::new(Limits::default());
+    let ping = |port: u16, ms: i64| base(17, (CLIENT, port), (SERVER, 9_999), ms);
+    // One flow from the far future, then one a second.
+    bench.put(ping(1, 0), "x");
+    bench.put(ping(2, 1_000_000_000), "x");
+    for second in 1..1_000_u16 {
+        bench.put(ping(100 + second, i64::from(second) * 1_000), "x");
+    }
+    let open = bench.shard.open();
+    assert!(open < 250, "{open} flows are open");
+}
+
+#[test]
 fn repeated_syns_are_one_attempt() {
     let mut bench = Bench::new(Limits::default());
     for second in 0..4 {

@@ -4,9 +4,11 @@
 mod plaintext;
 mod tls;
 
-use crate::control::testing::flow;
-use crate::control::{Fact, REGISTRY, Severity, Status};
+use crate::control::testing::{broken_off, client, flow, hello, tls, tls13};
+use crate::control::{Fact, REGISTRY, Severity, Status, audit_flow};
+use crate::flow::EndReason;
 use crate::policy::Policy;
+use crate::proto::SessionFacts;
 use crate::proto::plain::PlaintextFacts;
 use crate::proto::tls::TlsHandshake;
 use std::collections::BTreeSet;
@@ -129,4 +131,77 @@ fn every_usual_severity_occurs() {
             });
         assert!(occurs, "{}: {}", meta.id, meta.severity.name());
     }
+}
+
+#[test]
+fn a_handshake_that_its_ends_gave_up_is_incomplete() {
+    let policy = Policy::built_in();
+    let check = REGISTRY
+        .iter()
+        .find(|check| check.meta().id == "NS-01.handshake")
+        .unwrap();
+    let half = || hello(client(0x0303, &[0x0304], &[0x1301]));
+    let told = |end_reason, missed_bytes, handshake: &TlsHandshake| {
+        let mut flow = flow(1, 0);
+        flow.end_reason = end_reason;
+        flow.resp.missed_bytes = missed_bytes;
+        let outcomes = check.audit(&policy, Fact::Tls(&flow, handshake));
+        outcomes[0].status
+    };
+    assert_eq!(told(EndReason::Fin, 0, &half()), Status::Warned);
+    assert_eq!(told(EndReason::Rst, 0, &half()), Status::Warned);
+    // The capture ends, bytes are missing: it may have gone on.
+    assert_eq!(told(EndReason::Eof, 0, &half()), Status::NotObserved);
+    assert_eq!(told(EndReason::Timeout, 0, &half()), Status::NotObserved);
+    assert_eq!(told(EndReason::Fin, 100, &half()), Status::NotObserved);
+    // A refusal is no accident.
+    let refused = broken_off(half(), false, 70);
+    assert_eq!(told(EndReason::Fin, 0, &refused), Status::NotObserved);
+    assert_eq!(told(EndReason::Fin, 0, &tls13()), Status::Passed);
+}
+
+#[test]
+fn clients_refuse_in_many_words() {
+    let policy = Policy::built_in();
+    let told = |check_id, alert| {
+        let check = REGISTRY.iter().find(|check| check.meta().id == check_id);
+        let handshake = broken_off(tls(0x0301, 0x0005), true, alert);
+        let flow = flow(1, 0);
+        let outcomes = check.unwrap().audit(&policy, Fact::Tls(&flow, &handshake));
+        outcomes[0].status
+    };
+    for check in ["NS-01.tls_version", "NS-01.cipher_suite"] {
+        for alert in [10, 40, 47, 50, 70, 71, 80, 110] {
+            assert_eq!(told(check, alert), Status::Refused, "{check} {alert}");
+        }
+        // Something else was wrong: close_notify, certificates, the user.
+        for alert in [0, 42, 45, 48, 90] {
+            assert_eq!(told(check, alert), Status::Failed, "{check} {alert}");
+        }
+    }
+}
+
+#[test]
+fn payload_that_nobody_knows_is_not_observed_to_be_plaintext() {
+    let told = |change: fn(&mut crate::flow::FlowRecord, &mut SessionFacts)| {
+        let (mut flow, mut facts) = (flow(1, 0), SessionFacts::default());
+        change(&mut flow, &mut facts);
+        let audited = audit_flow(&Policy::built_in(), &flow, &facts);
+        let plain = audited.plaintext.iter();
+        plain
+            .map(|outcome| (outcome.check_id, outcome.status))
+            .collect::<Vec<_>>()
+    };
+    let unknown = [("NS-01.plaintext", Status::NotObserved)];
+    assert_eq!(told(|_, _| {}), unknown);
+    assert_eq!(told(|flow, _| flow.ip_proto = 17), unknown);
+    // Pings, tunnels, attempts that said nothing, services that are known.
+    assert_eq!(told(|flow, _| flow.ip_proto = 1), []);
+    assert_eq!(told(|flow, _| flow.ip_proto = 47), []);
+    let silent = |flow: &mut crate::flow::FlowRecord, _: &mut SessionFacts| {
+        (flow.orig.bytes, flow.resp.bytes) = (0, 0);
+    };
+    assert_eq!(told(silent), []);
+    assert_eq!(told(|flow, _| flow.service = Some("quic".into())), []);
+    assert_eq!(told(|_, facts| facts.tls.push(tls13())).len(), 0);
 }

@@ -1,7 +1,7 @@
 //! The negotiated suite is denied: by a pattern of the policy, or because it
 //! proves nobody's identity (anonymous, PSK only). Source: RFC 7465, RFC 9325 §4.1.
 
-use super::{HANDSHAKE_FAILURE, INSUFFICIENT_SECURITY, NO_SERVER_HELLO, alerted};
+use super::{CLIENT_REFUSALS, HANDSHAKE_FAILURE, INSUFFICIENT_SECURITY, NO_SERVER_HELLO, alerted};
 use crate::control::suites::{Class, class, denied_by};
 use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
 use crate::policy::Policy;
@@ -52,15 +52,13 @@ impl Audit for CipherSuite {
             return vec![Outcome::passed(&META)];
         }
         let name = suite_name(server.cipher);
-        vec![
-            if alerted(tls, true, &[HANDSHAKE_FAILURE, INSUFFICIENT_SECURITY]) {
-                Outcome::refused(&META, name, "the client refused the server's suite")
-            } else {
-                let by = denied_by(policy, server.cipher).unwrap_or_default();
-                let reason = format!("{name} is denied by `{by}`");
-                Outcome::violated(&META, Severity::High, name, reason)
-            },
-        ]
+        vec![if alerted(tls, true, CLIENT_REFUSALS) {
+            Outcome::refused(&META, name, "the client refused the server's suite")
+        } else {
+            let by = denied_by(policy, server.cipher).unwrap_or_default();
+            let reason = format!("{name} is denied by `{by}`");
+            Outcome::violated(&META, Severity::High, name, reason)
+        }]
     }
 }
 

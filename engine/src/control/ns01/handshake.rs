@@ -4,7 +4,9 @@
 
 use super::{NO_SERVER_HELLO, rank};
 use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
+use crate::flow::{EndReason, FlowRecord};
 use crate::policy::Policy;
+use crate::proto::tls::TlsHandshake;
 
 pub(super) struct Handshake;
 
@@ -24,7 +26,7 @@ impl Audit for Handshake {
     }
 
     fn audit(&self, _policy: &Policy, fact: Fact<'_>) -> Vec<Outcome> {
-        let Fact::Tls(_, tls) = fact else {
+        let Fact::Tls(flow, tls) = fact else {
             return Vec::new();
         };
         let mut outcomes = Vec::new();
@@ -37,6 +39,10 @@ impl Audit for Handshake {
         }
         if let Some(reason) = &tls.malformed {
             found(Severity::Low, "malformed or incomplete", reason.clone());
+        }
+        if tls.malformed.is_none() && given_up(flow, tls) {
+            let reason = "the connection was closed before the handshake was complete".to_owned();
+            found(Severity::Low, "malformed or incomplete", reason);
         }
         if let Some(server) = tls.server.as_deref() {
             if server.compression != 0 {
@@ -67,4 +73,13 @@ impl Audit for Handshake {
         }
         outcomes
     }
+}
+
+/// Whether the ends closed the connection half-way and said nothing of why. One
+/// that broke off with an alert is a refusal, and one of which bytes or its end
+/// are not in the capture may have gone on.
+fn given_up(flow: &FlowRecord, tls: &TlsHandshake) -> bool {
+    let whole = flow.orig.missed_bytes == 0 && flow.resp.missed_bytes == 0;
+    let closed = matches!(flow.end_reason, EndReason::Fin | EndReason::Rst);
+    !tls.established && tls.alerts.is_empty() && closed && whole
 }

@@ -41,7 +41,12 @@ pub(super) const CHECKS: &[&dyn Audit] = &[
 ];
 
 /// Alerts by which a peer turns an offer down (RFC 8446 §6.2, RFC 7507 §3).
+const UNEXPECTED_MESSAGE: u8 = 10;
 const HANDSHAKE_FAILURE: u8 = 40;
+const ILLEGAL_PARAMETER: u8 = 47;
+const DECODE_ERROR: u8 = 50;
+const INTERNAL_ERROR: u8 = 80;
+const UNSUPPORTED_EXTENSION: u8 = 110;
 const PROTOCOL_VERSION: u8 = 70;
 const INSUFFICIENT_SECURITY: u8 = 71;
 const INAPPROPRIATE_FALLBACK: u8 = 86;
@@ -83,6 +88,21 @@ fn alerted(tls: &TlsHandshake, from_client: bool, descriptions: &[u8]) -> bool {
             alert.from_client == from_client && descriptions.contains(&alert.description)
         })
 }
+
+/// Alerts by which clients refuse what a server chose. The right ones are
+/// protocol_version, handshake_failure and illegal_parameter; stacks also fail
+/// on it in their own ways. Those about certificates are not among them: with
+/// such a one, the choice itself had been accepted.
+const CLIENT_REFUSALS: &[u8] = &[
+    UNEXPECTED_MESSAGE,
+    HANDSHAKE_FAILURE,
+    ILLEGAL_PARAMETER,
+    DECODE_ERROR,
+    PROTOCOL_VERSION,
+    INSUFFICIENT_SECURITY,
+    INTERNAL_ERROR,
+    UNSUPPORTED_EXTENSION,
+];
 
 const NO_SERVER_HELLO: &str =
     "no ServerHello: the capture must hold the server's answer to the ClientHello";

@@ -32,6 +32,11 @@ impl Audit for Plaintext {
                 let reason = "the TLS handshake did not complete: no application data was seen";
                 return vec![Outcome::not_observed(&META, reason)];
             }
+            Fact::Unrecognised(_) => {
+                let reason =
+                    "payload of no known protocol: neither TLS nor plaintext was recognised";
+                return vec![Outcome::not_observed(&META, reason)];
+            }
             Fact::Plaintext(_, facts) => facts,
         };
         if facts.infrastructure || facts.encrypted {

@@ -2,8 +2,8 @@
 //! Source: RFC 8996, RFC 7568, RFC 6176; RFC 8446 §4.2.1. Not observed without
 //! a ServerHello; a client that only offers an old version is worth knowing.
 
+use super::{CLIENT_REFUSALS, UNKNOWN_VERSION, alerted, highest_offered, offered, rank};
 use super::{HANDSHAKE_FAILURE, INSUFFICIENT_SECURITY, NO_SERVER_HELLO, PROTOCOL_VERSION};
-use super::{UNKNOWN_VERSION, alerted, highest_offered, offered, rank};
 use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
 use crate::policy::Policy;
 use crate::proto::tls::version_name;
@@ -54,7 +54,7 @@ impl Audit for TlsVersion {
             return vec![Outcome::not_observed(&META, UNKNOWN_VERSION)];
         };
         if negotiated < min {
-            return vec![if alerted(tls, true, &[PROTOCOL_VERSION]) {
+            return vec![if alerted(tls, true, CLIENT_REFUSALS) {
                 Outcome::refused(&META, name, "the client refused the server's version")
             } else {
                 let min = String::from(policy.network.tls.min_version);

@@ -84,6 +84,14 @@ struct Current {
     gap: bool,
 }
 
+impl Side {
+    /// From here on nothing can be read of its handshake.
+    fn encrypt(&mut self) {
+        self.encrypted = true;
+        self.message.clear();
+    }
+}
+
 impl TlsSession {
     /// A reader for a flow whose next bytes are TLS. `transport` is `tcp`, or
     /// `starttls-smtp` and the like.
@@ -623,6 +631,9 @@ impl TlsSession {
             ticket_hash.or_else(|| (!session_id.is_empty()).then(|| short_hash(&session_id)));
         now.client_session_id = session_id;
         now.facts.client = Some(Arc::new(hello));
+        if now.server_hello && now.tls13 {
+            self.side(direction).encrypt();
+        }
         (!malformed).then_some(())
     }
 
@@ -668,9 +679,14 @@ impl TlsSession {
         let tls13 = now.tls13;
         self.letter(false, 's');
         if tls13 {
-            for side in &mut self.sides {
-                side.encrypted = true;
-                side.message.clear();
+            // A ClientHello that was captured late is still to come.
+            let has_client = self
+                .now
+                .as_ref()
+                .is_some_and(|now| now.facts.client.is_some());
+            self.side(direction).encrypt();
+            if has_client {
+                self.side(direction.flip()).encrypt();
             }
         }
         (!malformed).then_some(())
@@ -924,3 +940,7 @@ fn bits(number: &[u8]) -> u32 {
         .unwrap_or(u32::MAX)
         .saturating_sub(first)
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;
