@@ -100,8 +100,9 @@ impl Capture {
         let length = u32::try_from(packet.len())
             .expect("a short packet")
             .to_le_bytes();
-        self.bytes.extend(1_700_000_000_u32.to_le_bytes());
-        self.bytes.extend((self.packets * 1_000).to_le_bytes());
+        let (seconds, ms) = (self.packets / 1_000, self.packets % 1_000);
+        self.bytes.extend((1_700_000_000 + seconds).to_le_bytes());
+        self.bytes.extend((ms * 1_000).to_le_bytes());
         self.bytes.extend(length);
         self.bytes.extend(length);
         self.bytes.extend(packet);
@@ -159,4 +160,23 @@ pub fn hostile_http() -> Vec<u8> {
 /// A header and no packet.
 pub fn empty() -> Vec<u8> {
     Capture::new().bytes().to_vec()
+}
+
+/// So many conversations, each with an answer of so many bytes.
+pub fn many(conversations: u16, answer: usize) -> Vec<u8> {
+    let body = vec![b'x'; answer];
+    let segments: Vec<(bool, &[u8])> = body.chunks(1_400).map(|part| (false, part)).collect();
+    let mut capture = Capture::new();
+    for number in 0..conversations {
+        let [high, low] = number.to_be_bytes();
+        let mut turns: Vec<(bool, &[u8])> =
+            vec![(true, b"GET / HTTP/1.1\r\nHost: many.example\r\n\r\n")];
+        turns.extend(&segments);
+        capture = capture.conversation(
+            ([10, 1, high, low], 40_000 + number),
+            ([192, 0, 2, 9], 80),
+            &turns,
+        );
+    }
+    capture.bytes().to_vec()
 }

@@ -4,5 +4,6 @@ mod capture;
 mod exit_codes;
 mod help;
 mod keys;
+mod proofs;
 mod runs;
 mod support;
