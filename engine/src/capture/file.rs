@@ -17,6 +17,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+/// Mean length up to which packets count as small, bytes.
+const SMALL_PACKET: u64 = 256;
+/// Most that batches of larger packets grow by.
+const MAX_FACTOR: usize = 4;
 /// Largest chunk.
 const MAX_CHUNK: usize = 1 << 30;
 
@@ -321,7 +325,8 @@ impl CaptureFile {
         let mut start = known.map_or(self.border, |known| known.max(self.border));
         let size = (self.options.chunk_bytes as u64).max(1);
         let mut chunks = Vec::new();
-        while chunks.len() < self.options.batch_chunks.max(1) && start < file_end {
+        let most = self.options.batch_chunks.max(1) * self.batch_factor();
+        while chunks.len() < most && start < file_end {
             let end = (start / size).saturating_add(1).saturating_mul(size);
             chunks.push(Chunk {
                 backing: Backing::Mapped(mapping.clone()),
@@ -338,6 +343,16 @@ impl CaptureFile {
             backing: Backing::Mapped(mapping),
             chunks,
         })
+    }
+
+    /// How many times the usual chunks make a batch: packets cost memory until
+    /// their batch is done, bytes do not, and every batch costs waiting. So
+    /// captures of large packets are taken in larger steps.
+    fn batch_factor(&self) -> usize {
+        let sum = &self.total.sum;
+        let mean = sum.bytes_captured.checked_div(sum.packets).unwrap_or(0);
+        usize::try_from(mean / SMALL_PACKET)
+            .map_or(MAX_FACTOR, |factor| factor.clamp(1, MAX_FACTOR))
     }
 
     fn next_mapped_ng(&mut self, mapping: Mapping) -> Option<Batch> {

@@ -23,6 +23,14 @@ const MAX_WIRE: u32 = 256 << 20;
 /// How far ahead of the walk the processor is asked to load: covers a memory
 /// access at the pace of a walk over small records.
 const PREFETCH: usize = 8 << 10;
+/// Records from this size on are looked for where the next ones stand if they
+/// are as long as this one, as those of a bulk transfer are: a fixed distance
+/// would meet their payload.
+const LARGE_RECORD: usize = 256;
+/// How many of them ahead.
+const RECORDS_AHEAD: usize = 6;
+/// The processor's cache line.
+const LINE: usize = 64;
 
 /// In which order a record states its two lengths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,7 +294,16 @@ impl<'a, F: FnMut(Packet<'a>)> Walk<'a, '_, F> {
                     }
                 };
                 if let Some(index) = self.view.index(next) {
-                    prefetch(self.view.bytes, index.saturating_add(PREFETCH));
+                    let bytes = self.view.bytes;
+                    let len = (record.captured + self.header.record_len) as usize;
+                    if len < LARGE_RECORD {
+                        prefetch(bytes, index.saturating_add(PREFETCH));
+                    } else {
+                        // The record's header and the packet's.
+                        let ahead = index.saturating_add(len.saturating_mul(RECORDS_AHEAD));
+                        prefetch(bytes, ahead);
+                        prefetch(bytes, ahead.saturating_add(LINE));
+                    }
                 }
                 self.emit(at, &record, record.captured);
                 at = next;
