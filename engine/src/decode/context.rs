@@ -11,10 +11,29 @@ use std::net::{IpAddr, Ipv6Addr};
 /// What lies below and around `segment` in its packet. For one whose datagram
 /// came in fragments, [`super::Datagrams::link_context`] knows more.
 pub fn link_context(link: LinkType, data: &[u8], segment: &Segment) -> LinkContext {
+    if let Some(context) = plain_ethernet(link, data, segment) {
+        return context;
+    }
     let mut finder = Finder::default();
     finder.packet(link, data, segment);
     finder.into_layers().0
 }
+
+/// The short way for IP right behind an Ethernet header.
+fn plain_ethernet(link: LinkType, data: &[u8], segment: &Segment) -> Option<LinkContext> {
+    let &[a, b, c, d, e, f, g, h, i, j, k, l, high, low] = data.first_chunk::<14>()?;
+    let around = Segment::TUNNELED | Segment::DEFRAGMENTED;
+    let kind = u16::from_be_bytes([high, low]);
+    let is_plain =
+        link == ETHERNET && matches!(kind, 0x0800 | 0x86dd) && segment.bits & around == 0;
+    is_plain.then(|| LinkContext {
+        src_mac: Some([g, h, i, j, k, l]),
+        dst_mac: Some([a, b, c, d, e, f]),
+        ..LinkContext::default()
+    })
+}
+
+const ETHERNET: LinkType = LinkType(1);
 
 /// Walks towards one segment and keeps the layers that it passes.
 #[derive(Default)]
