@@ -11,12 +11,15 @@ use super::{CoverageRow, Finding, Verdict};
 use crate::control::{AuditResult, Outcome, Severity, Status, cut, meta_of};
 use crate::evidence::{FlowId, PacketRef};
 use crate::flow::FlowRecord;
+use crate::flow::key::put_address;
 use crate::policy::Policy;
 use crate::proto::SessionFacts;
 use crate::time::CaptureTime;
 use foldhash::quality::RandomState;
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -113,15 +116,39 @@ impl Quick {
             && self.detail == outcome.detail
     }
 
-    fn into_key(self) -> Key {
-        let destination = self.name.map_or_else(|| self.dst.to_string(), String::from);
-        Key::new(
-            self.check_id,
-            self.src,
+    /// The key's place among others, without making it. `text` is scratch.
+    fn order(&self, text: &mut String) -> (std::cmp::Reverse<Severity>, u64) {
+        let severity = meta_of(self.check_id).map_or(Severity::Info, |meta| meta.severity);
+        text.clear();
+        put_address(text, self.src);
+        let src = text.len();
+        match &self.name {
+            Some(name) => text.push_str(name),
+            None => put_address(text, self.dst),
+        }
+        let (src, destination) = text.split_at_checked(src).unwrap_or_default();
+        let parts = [self.check_id, src, destination, &self.detail];
+        (std::cmp::Reverse(severity), spread(&parts, self.dst_port))
+    }
+
+    fn into_key(self, (rank, spread): (std::cmp::Reverse<Severity>, u64)) -> Key {
+        let destination = self.name.map_or_else(
+            || {
+                let mut text = String::new();
+                put_address(&mut text, self.dst);
+                text
+            },
+            String::from,
+        );
+        Key {
+            rank,
+            spread,
+            check_id: self.check_id,
+            src: self.src,
             destination,
-            self.dst_port,
-            self.detail,
-        )
+            dst_port: self.dst_port,
+            detail: self.detail,
+        }
     }
 }
 
@@ -146,7 +173,12 @@ struct Subject {
     count: u64,
     dst: (CaptureTime, IpAddr),
     /// The reason of the earliest, worst occurrence.
-    reason: (std::cmp::Reverse<Severity>, CaptureTime, FlowId, String),
+    reason: (
+        std::cmp::Reverse<Severity>,
+        CaptureTime,
+        FlowId,
+        Cow<'static, str>,
+    ),
     seen: Smallest<Seen>,
 }
 
@@ -356,8 +388,7 @@ impl Gatherer {
             known.count += times;
             known.dst = known.dst.min((ts, flow.dst));
             if rank < (known.reason.0, known.reason.1, known.reason.2) {
-                let reason = outcome.reason.clone().into_owned();
-                known.reason = (rank.0, rank.1, rank.2, reason);
+                known.reason = (rank.0, rank.1, rank.2, outcome.reason.clone());
             }
             known.seen.push((ts, flow.flow_id, at));
             return;
@@ -370,7 +401,7 @@ impl Gatherer {
             severity: outcome.severity,
             count: times,
             dst: (ts, flow.dst),
-            reason: (rank.0, rank.1, rank.2, outcome.reason.clone().into_owned()),
+            reason: (rank.0, rank.1, rank.2, outcome.reason.clone()),
             seen,
         };
         let hasher = &self.hasher;
@@ -409,9 +440,22 @@ impl Gatherer {
     }
 
     /// Brings what is fresh under the cap.
-    fn settle(&mut self, fresh: HashTable<(Quick, Subject)>) {
-        for (quick, subject) in fresh {
-            self.merge_subject(quick.into_key(), subject);
+    fn settle(&mut self, fresh: &mut HashTable<(Quick, Subject)>) {
+        let mut text = String::new();
+        for (quick, subject) in fresh.drain() {
+            let order = quick.order(&mut text);
+            let is_full = self.findings.len() >= self.max_findings;
+            let beyond = |last: &Key| order > (last.rank, last.spread);
+            if is_full
+                && self
+                    .findings
+                    .last_key_value()
+                    .is_some_and(|(last, _)| beyond(last))
+            {
+                self.dropped += subject.count;
+            } else {
+                self.merge_subject(quick.into_key(order), subject);
+            }
         }
     }
 
@@ -441,18 +485,24 @@ impl Gatherer {
     }
 
     /// Takes what another shard gathered.
-    pub fn merge(&mut self, other: Self) {
-        self.dropped += other.dropped;
-        for (key, subject) in other.findings {
+    pub fn merge(&mut self, mut other: Self) {
+        self.take(&mut other);
+    }
+
+    /// Takes what another one gathered so far; it goes on empty, with the room
+    /// that it has already.
+    pub fn take(&mut self, other: &mut Self) {
+        self.dropped += std::mem::take(&mut other.dropped);
+        for (key, subject) in std::mem::take(&mut other.findings) {
             self.merge_subject(key, subject);
         }
-        self.settle(other.fresh);
-        for (key, tally) in other.coverage {
+        self.settle(&mut other.fresh);
+        for (key, tally) in std::mem::take(&mut other.coverage) {
             self.coverage.entry(key).or_default().merge(tally);
         }
-        self.settle_coverage(other.fresh_coverage);
-        self.attempts.merge(other.attempts);
-        self.upgrades.merge(other.upgrades);
+        self.settle_coverage(std::mem::take(&mut other.fresh_coverage));
+        self.attempts.merge(std::mem::take(&mut other.attempts));
+        self.upgrades.merge(std::mem::take(&mut other.upgrades));
     }
 
     /// Everything has been taken: the findings, the coverage, the verdicts.
@@ -460,42 +510,29 @@ impl Gatherer {
         for dance in std::mem::take(&mut self.attempts).dances() {
             self.outcome(&dance.parties(), dance.ts, dance.at, &dance.outcome, 1);
         }
-        let fresh = std::mem::take(&mut self.fresh);
-        self.settle(fresh);
+        let mut fresh = std::mem::take(&mut self.fresh);
+        self.settle(&mut fresh);
         let fresh = std::mem::take(&mut self.fresh_coverage);
         self.settle_coverage(fresh);
-        let mut prevalence: BTreeMap<(&str, &str, u16, &str), BTreeSet<IpAddr>> = BTreeMap::new();
+        // How many hosts do the same. Keys are unique, and the host is the one
+        // part of a key that is left out here: each key is another host.
+        let mut prevalence: HashMap<Same<'_>, u32, RandomState> = HashMap::default();
         for key in self.findings.keys() {
-            let same = (
-                key.check_id,
-                key.destination.as_str(),
-                key.dst_port,
-                key.detail.as_str(),
-            );
-            prevalence.entry(same).or_default().insert(key.src);
+            *prevalence.entry(key.same()).or_default() += 1;
         }
-        let prevalence: Vec<u32> = self
+        let hosts: Vec<u32> = self
             .findings
             .keys()
-            .map(|key| {
-                let same = (
-                    key.check_id,
-                    key.destination.as_str(),
-                    key.dst_port,
-                    key.detail.as_str(),
-                );
-                let hosts = prevalence.get(&same).map_or(1, BTreeSet::len);
-                u32::try_from(hosts).unwrap_or(u32::MAX)
-            })
+            .map(|key| prevalence.get(&key.same()).copied().unwrap_or(1))
             .collect();
+        drop(prevalence);
         let upgrades = &self.upgrades;
-        let mut findings: Vec<Finding> = self
-            .findings
-            .into_iter()
-            .zip(prevalence)
+        let gathered: Vec<_> = self.findings.into_iter().zip(hosts).collect();
+        let mut findings: Vec<Finding> = gathered
+            .into_par_iter()
             .map(|((key, subject), hosts)| finding(key, subject, hosts, upgrades))
             .collect();
-        findings.sort_by(|a, b| {
+        findings.par_sort_by(|a, b| {
             (b.severity, a.check_id, a.ts_first, &a.finding_id).cmp(&(
                 a.severity,
                 b.check_id,
@@ -518,34 +555,37 @@ impl Gatherer {
     }
 }
 
+/// 64 bits of SHA-256 over what makes two violations the same finding: nobody
+/// can choose which of them a cap keeps without trying many.
+fn spread(parts: &[&str; 4], dst_port: u16) -> u64 {
+    let mut hash = Sha256::new();
+    // Lengths first, in one piece with the port: short subjects are one block.
+    let mut head = [0_u8; 10];
+    for (place, part) in head.chunks_exact_mut(2).zip(parts) {
+        let len = u16::try_from(part.len()).unwrap_or(u16::MAX);
+        place.copy_from_slice(&len.to_be_bytes());
+    }
+    if let Some(place) = head.get_mut(8..) {
+        place.copy_from_slice(&dst_port.to_be_bytes());
+    }
+    hash.update(head);
+    for part in parts {
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |bits, &byte| bits << 8 | u64::from(byte))
+}
+
+/// What two hosts do alike: check, destination, port, detail.
+type Same<'k> = (&'static str, &'k str, u16, &'k str);
+
 impl Key {
-    fn new(
-        check_id: &'static str,
-        src: IpAddr,
-        destination: String,
-        dst_port: u16,
-        detail: String,
-    ) -> Self {
-        let severity = meta_of(check_id).map_or(Severity::Info, |meta| meta.severity);
-        let mut hash = Sha256::new();
-        for part in [check_id, &src.to_string(), &destination, &detail] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        hash.update(dst_port.to_be_bytes());
-        let mut spread = [0; 8];
-        spread.copy_from_slice(&hash.finalize()[..8]);
-        let spread = u64::from_be_bytes(spread);
-        let rank = std::cmp::Reverse(severity);
-        Self {
-            rank,
-            spread,
-            check_id,
-            src,
-            destination,
-            dst_port,
-            detail,
-        }
+    fn same(&self) -> Same<'_> {
+        let (destination, detail) = (self.destination.as_str(), self.detail.as_str());
+        (self.check_id, destination, self.dst_port, detail)
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::decode::Segment;
 use crate::evidence::FlowId;
 use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -121,6 +122,37 @@ pub fn address(addr: &[u8; 16], ip_version: u8) -> IpAddr {
     }
 }
 
+/// Appends an address as text: dotted for IPv4 and IPv4-mapped, RFC 5952 for IPv6.
+pub fn put_address(out: &mut String, address: IpAddr) {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            // By hand: the standard formatter takes several times as long, and
+            // two of these stand in every row.
+            let [a, b, c, d] = v4.octets();
+            put_octet(out, a);
+            for octet in [b, c, d] {
+                out.push('.');
+                put_octet(out, octet);
+            }
+        }
+        IpAddr::V6(v6) => {
+            // Writing into a string cannot fail.
+            let _ = write!(out, "{v6}");
+        }
+    }
+}
+
+fn put_octet(out: &mut String, octet: u8) {
+    let digit = |value: u8| char::from(b'0' + value % 10);
+    if octet >= 100 {
+        out.push(digit(octet / 100));
+    }
+    if octet >= 10 {
+        out.push(digit(octet / 10));
+    }
+    out.push(digit(octet));
+}
+
 /// The flow's identifier: 63 bits of SHA-256 over its ends, overlay, first
 /// packet time and, where all these are equal, a counter. Nothing in it names
 /// a file, so that the same packets give the same id however they are cut.
@@ -131,8 +163,13 @@ pub fn flow_id(key: &FlowKey, first_ts_ns: i64, repeat: u32) -> FlowId {
         message[at..at + bytes.len()].copy_from_slice(bytes);
         at += bytes.len();
     };
-    put(&key.low.addr);
-    put(&key.high.addr);
+    // One block of the hash for IPv4, two for IPv6; the lengths keep them apart.
+    for end in [&key.low, &key.high] {
+        match Ipv6Addr::from(end.addr).to_ipv4_mapped() {
+            Some(v4) => put(&v4.octets()),
+            None => put(&end.addr),
+        }
+    }
     put(&key.low.port.to_be_bytes());
     put(&key.high.port.to_be_bytes());
     put(&key.scope.to_be_bytes());
@@ -144,4 +181,40 @@ pub fn flow_id(key: &FlowKey, first_ts_ns: i64, repeat: u32) -> FlowId {
     id.copy_from_slice(&digest[..8]);
     // Zero is kept free: "no flow" in other tools.
     FlowId((i64::from_be_bytes(id) & i64::MAX).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn prints(address: &str, expected: &str) {
+        let mut out = String::new();
+        put_address(&mut out, address.parse().unwrap());
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn addresses_are_canonical_text() {
+        prints("0.0.0.0", "0.0.0.0");
+        prints("255.255.255.255", "255.255.255.255");
+        prints("10.9.100.205", "10.9.100.205");
+        // IPv4-mapped is IPv4.
+        prints("::ffff:192.0.2.1", "192.0.2.1");
+        // RFC 5952 §4: lower case, no leading zeros, longest run of zeros,
+        // the first of equal runs, never a single zero field.
+        prints("2001:DB8:0:0:0:0:2:1", "2001:db8::2:1");
+        prints("2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1");
+        prints("2001:0:0:1:0:0:0:1", "2001:0:0:1::1");
+        prints("2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1");
+        prints("::", "::");
+    }
+
+    #[test]
+    fn every_ipv4_octet_prints_as_the_standard_library_does() {
+        for octet in 0..=255_u8 {
+            let address = IpAddr::from([octet, 0, 255, octet]);
+            prints(&address.to_string(), &address.to_string());
+        }
+    }
 }

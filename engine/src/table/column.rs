@@ -4,6 +4,7 @@
 //! One constructor per kind of value keeps a table's list one line per column.
 //! Nothing here knows a particular table.
 
+pub use crate::flow::key::put_address;
 use crate::time::CaptureTime;
 use arrow_array::builder::{BinaryBuilder, Int32Builder, Int64Builder, ListBuilder, StringBuilder};
 use arrow_array::{
@@ -12,7 +13,6 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -385,37 +385,6 @@ fn text_builder(rows: usize) -> StringBuilder {
     StringBuilder::with_capacity(rows, rows.saturating_mul(12))
 }
 
-/// Appends an address; see [`address`].
-pub fn put_address(out: &mut String, address: IpAddr) {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            // By hand: the standard formatter takes several times as long, and
-            // two of these stand in every row.
-            let [a, b, c, d] = v4.octets();
-            put_octet(out, a);
-            for octet in [b, c, d] {
-                out.push('.');
-                put_octet(out, octet);
-            }
-        }
-        IpAddr::V6(v6) => {
-            // Writing into a string cannot fail.
-            let _ = write!(out, "{v6}");
-        }
-    }
-}
-
-fn put_octet(out: &mut String, octet: u8) {
-    let digit = |value: u8| char::from(b'0' + value % 10);
-    if octet >= 100 {
-        out.push(digit(octet / 100));
-    }
-    if octet >= 10 {
-        out.push(digit(octet / 10));
-    }
-    out.push(digit(octet));
-}
-
 /// Writes bytes as lower-case hex.
 pub fn put_hex(out: &mut String, bytes: &[u8]) {
     let digit = |value: u8| {
@@ -441,37 +410,6 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn prints(address: &str, expected: &str) {
-        let mut out = String::new();
-        put_address(&mut out, address.parse().unwrap());
-        assert_eq!(out, expected);
-    }
-
-    #[test]
-    fn addresses_are_canonical_text() {
-        prints("0.0.0.0", "0.0.0.0");
-        prints("255.255.255.255", "255.255.255.255");
-        prints("10.9.100.205", "10.9.100.205");
-        // IPv4-mapped is IPv4.
-        prints("::ffff:192.0.2.1", "192.0.2.1");
-        // RFC 5952 §4: lower case, no leading zeros, longest run of zeros,
-        // the first of equal runs, never a single zero field.
-        prints("2001:DB8:0:0:0:0:2:1", "2001:db8::2:1");
-        prints("2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1");
-        prints("2001:0:0:1:0:0:0:1", "2001:0:0:1::1");
-        prints("2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1");
-        prints("::", "::");
-    }
-
-    #[test]
-    fn every_ipv4_octet_prints_as_the_standard_library_does() {
-        for octet in 0..=255_u8 {
-            let address = IpAddr::from([octet, 0, 255, octet]);
-            prints(&address.to_string(), &address.to_string());
-        }
-    }
 
     #[test]
     fn sizes_saturate() {
