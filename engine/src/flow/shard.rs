@@ -132,6 +132,8 @@ struct Flow<C> {
     heap_bytes: usize,
     /// Stands in [`Shard::holders`].
     is_holder: bool,
+    /// Of `heap_bytes`, what the content held when it was last read.
+    content_bytes: usize,
     retransmitted: u32,
     duplicated: u32,
     out_of_order: u32,
@@ -173,7 +175,8 @@ const DUPLICATE_NS: i64 = 1_000_000;
 pub struct Shard<C: Content> {
     hasher: RandomState,
     table: HashTable<u32>,
-    flows: Vec<Option<Flow<C>>>,
+    /// Boxed: a growing table then moves pointers, and what it keeps free is small.
+    flows: Vec<Option<Box<Flow<C>>>>,
     free: Vec<u32>,
     generation: u32,
     queues: [VecDeque<Waiting>; CLASSES],
@@ -315,11 +318,13 @@ impl<C: Content> Shard<C> {
     }
 
     fn flow(&self, slot: u32) -> Option<&Flow<C>> {
-        self.flows.get(slot as usize).and_then(Option::as_ref)
+        self.flows.get(slot as usize).and_then(Option::as_deref)
     }
 
     fn flow_mut(&mut self, slot: u32) -> Option<&mut Flow<C>> {
-        self.flows.get_mut(slot as usize).and_then(Option::as_mut)
+        self.flows
+            .get_mut(slot as usize)
+            .and_then(Option::as_deref_mut)
     }
 
     /// Whether a segment cannot belong to the flow that has its key.
@@ -388,7 +393,7 @@ impl<C: Content> Shard<C> {
         place: Place,
         id_repeat: u32,
         link: LinkContext,
-    ) -> Flow<C> {
+    ) -> Box<Flow<C>> {
         let flipped = starts_flipped(segment);
         let class = match segment.protocol {
             TCP => Class::Attempt,
@@ -400,7 +405,7 @@ impl<C: Content> Shard<C> {
             history.flipped();
         }
         self.generation = self.generation.wrapping_add(1);
-        Flow {
+        Box::new(Flow {
             key,
             hash,
             generation: self.generation,
@@ -422,6 +427,7 @@ impl<C: Content> Shard<C> {
             content: None,
             heap_bytes: 0,
             is_holder: false,
+            content_bytes: 0,
             retransmitted: 0,
             duplicated: 0,
             out_of_order: 0,
@@ -432,10 +438,10 @@ impl<C: Content> Shard<C> {
             files: Vec::new(),
             anomalies: AnomalyLog::default(),
             link,
-        }
+        })
     }
 
-    fn insert(&mut self, flow: Flow<C>) -> u32 {
+    fn insert(&mut self, flow: Box<Flow<C>>) -> u32 {
         let (hash, class, generation, since_ns) =
             (flow.hash, flow.class, flow.generation, flow.last_ts_ns);
         let slot = match self.free.pop() {
@@ -477,7 +483,11 @@ impl<C: Content> Shard<C> {
         place: Place,
         payload: &[u8],
     ) {
-        let Some(flow) = self.flows.get_mut(slot as usize).and_then(Option::as_mut) else {
+        let Some(flow) = self
+            .flows
+            .get_mut(slot as usize)
+            .and_then(Option::as_deref_mut)
+        else {
             return;
         };
         let direction = flow.direction(src_is_low);
@@ -504,6 +514,7 @@ impl<C: Content> Shard<C> {
             packet: place.packet,
             ports: orig_resp_ports(&flow.key, flow.orig_is_low),
             rows: &mut self.fresh,
+            has_read: false,
         };
         if segment.bits & Segment::CHECKSUM_BAD != 0 {
             flow.history.note(direction, Letter::Checksum);
@@ -560,15 +571,18 @@ impl<C: Content> Shard<C> {
                 }
             }
         }
+        if reader.has_read {
+            flow.content_bytes = flow
+                .content
+                .as_ref()
+                .map_or(0, |content| content.heap_bytes());
+        }
         let heap = flow
             .half
             .iter()
             .map(|half| half.stream.heap_bytes())
             .sum::<usize>()
-            + flow
-                .content
-                .as_ref()
-                .map_or(0, |content| content.heap_bytes());
+            + flow.content_bytes;
         self.heap_bytes = (self.heap_bytes + heap).saturating_sub(flow.heap_bytes);
         flow.heap_bytes = heap;
         if !self.fresh.is_empty() {
@@ -836,6 +850,7 @@ impl<C: Content> Flow<C> {
             packet: self.first.packet,
             ports: orig_resp_ports(&self.key, self.orig_is_low),
             rows,
+            has_read: false,
         };
         for direction in [Direction::Orig, Direction::Resp] {
             let half = &mut self.half[direction.index()];
@@ -1155,6 +1170,8 @@ struct Reader<'a, C: Content> {
     packet: PacketRef,
     ports: (u16, u16),
     rows: &'a mut Vec<LiveRow>,
+    /// The content was given something, and may hold more or less than before.
+    has_read: bool,
 }
 
 impl<C: Content> Reader<'_, C> {
@@ -1188,6 +1205,7 @@ impl<C: Content> Reader<'_, C> {
         if *self.over {
             return Want::Nothing;
         }
+        self.has_read = true;
         let content = self.content.get_or_insert_default();
         let mut cx = Cx {
             ts: self.ts,

@@ -40,7 +40,8 @@ pub(super) struct Pipeline<'p> {
 struct Lane {
     shard: Shard<Session>,
     gatherer: Gatherer,
-    judged: Vec<Judged>,
+    /// Rows that wait for their turn, each taken once.
+    judged: Vec<Option<Judged>>,
     /// HTTP transactions with the order of [`Live::order`].
     http: Vec<((u64, u64, u32), HttpRow)>,
 }
@@ -223,23 +224,23 @@ impl<'p> Pipeline<'p> {
         let mut order: Vec<(u64, u64, u32, usize, usize)> = Vec::new();
         for (lane, of_lane) in self.lanes.iter().enumerate() {
             for (row, judged) in of_lane.judged.iter().enumerate() {
+                let Some(judged) = judged else { continue };
                 let (ended, first, nth) = judged.order;
                 order.push((ended, first, nth, lane, row));
             }
         }
         order.par_sort_unstable();
-        let mut rows: Vec<Vec<Option<Judged>>> = self
-            .lanes
-            .iter_mut()
-            .map(|lane| lane.judged.drain(..).map(Some).collect())
-            .collect();
         for (_, _, _, lane, row) in order {
-            let judged = rows
+            let judged = self
+                .lanes
                 .get_mut(lane)
-                .and_then(|rows| rows.get_mut(row)?.take());
+                .and_then(|lane| lane.judged.get_mut(row)?.take());
             if let Some(judged) = judged {
                 push(outputs, &mut self.certificates, judged)?;
             }
+        }
+        for lane in &mut self.lanes {
+            lane.judged.clear();
         }
         Ok(())
     }
@@ -262,8 +263,7 @@ impl<'p> Pipeline<'p> {
     fn relieve(&mut self) {
         for lane in &mut self.lanes {
             if lane.gatherer.len() > LANE_FINDINGS {
-                let gathered = std::mem::replace(&mut lane.gatherer, Gatherer::new(self.policy));
-                self.gatherer.merge(gathered);
+                self.gatherer.take(&mut lane.gatherer);
             }
         }
     }
@@ -287,7 +287,7 @@ impl<'p> Pipeline<'p> {
                 for (_, row) in lane.http.drain(..) {
                     outputs.push_http(row)?;
                 }
-                for judged in lane.judged.drain(..) {
+                for judged in lane.judged.drain(..).flatten() {
                     push(outputs, &mut self.certificates, judged)?;
                 }
             }
@@ -330,7 +330,7 @@ impl Lane {
             shard
                 .ended
                 .drain(..)
-                .map(|ended| judge(policy, gatherer, ended)),
+                .map(|ended| Some(judge(policy, gatherer, ended))),
         );
     }
 }

@@ -12,7 +12,7 @@ impl Row for FlowRecord {
     const TABLE: &'static str = "flows";
     const DOC: &'static str = "One row per flow: a TCP connection, or datagrams between two ends \
         with no longer pause than the policy's time-out. Source is the originator, as Zeek decides it.";
-    const GROUP_ROWS: usize = 1 << 16;
+    const GROUP_ROWS: usize = 1 << 15;
 
     fn columns() -> Vec<Column<Self>> {
         // Counters are small and close to each other: differences take a third of
