@@ -12,6 +12,7 @@ pub mod policy;
 pub mod capture;
 pub mod decode;
 pub mod proto;
+pub mod pki;
 pub mod flow;
 pub mod control;
 pub mod finding;

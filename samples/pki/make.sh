@@ -17,3 +17,11 @@ openssl x509 -req -in rsa.csr -CA ca.pem -CAkey ca.key -days 390 -sha256 -out rs
     'keyUsage=critical,digitalSignature,keyEncipherment' 'extendedKeyUsage=serverAuth' \
     'authorityKeyIdentifier=keyid') 2>/dev/null
 rm rsa.csr
+
+# A certificate for the tests of NS-02: RSA of 1024 bits, signed with SHA-1 by
+# the leaf above, which is no CA.
+openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out weak.key 2>/dev/null
+openssl req -new -key weak.key -subj '/CN=api.llm.example' -out weak.csr
+openssl x509 -req -in weak.csr -CA rsa.pem -CAkey rsa.key -days 390 -sha1 -out weak.pem \
+  -extfile <(printf 'subjectAltName=%s\n' "$names") 2>/dev/null
+rm weak.csr weak.key

@@ -1,5 +1,6 @@
 //! Runs for the tests: analyse, then read the tables back.
 
+use nsforensics_engine::pki::{Store, StoreChoice, Validator};
 use nsforensics_engine::policy::Policy;
 use nsforensics_engine::run::{Observer, Report, Request, analyze};
 use nsforensics_engine::seal::Key;
@@ -24,6 +25,19 @@ pub struct How {
     pub threads: Option<usize>,
     pub chunk_bytes: Option<usize>,
     pub policy: Policy,
+    /// PEM file of the only trusted roots; Mozilla's without one.
+    pub roots: Option<PathBuf>,
+}
+
+impl How {
+    fn store(&self) -> Store {
+        match &self.roots {
+            Some(path) => {
+                Store::load(&StoreChoice::Path(path.clone()), &[]).expect("readable roots")
+            }
+            None => Store::default(),
+        }
+    }
 }
 
 impl Default for How {
@@ -32,6 +46,7 @@ impl Default for How {
             threads: Some(2),
             chunk_bytes: None,
             policy: Policy::built_in(),
+            roots: None,
         }
     }
 }
@@ -44,6 +59,7 @@ pub fn run(capture: &Path, out: &Path, how: &How) -> nsforensics_engine::error::
         policy: how.policy.clone(),
         policy_name: "built-in".to_owned(),
         key: Key::from_secret(SECRET).expect("the test key is long enough"),
+        validator: Validator::new(how.store()),
         threads: how.threads,
         chunk_bytes: how.chunk_bytes,
         hash: true,

@@ -10,6 +10,8 @@ use crate::screen::{self, Screen};
 use crate::secret::{EnvironmentKey, sealing_key};
 use anyhow::{Context as _, Result};
 use nsforensics_engine::Error;
+use nsforensics_engine::pki::{Store, StoreChoice, Validator};
+use nsforensics_engine::policy::Policy;
 use nsforensics_engine::run::{self, Request};
 use std::path::Path;
 
@@ -22,6 +24,7 @@ pub fn run(
     let command_line = environment_key.redacted(std::env::args_os());
     drop(environment_key);
     let policy = super::policy::load(arguments.policy.as_deref())?;
+    let store = trusted(&arguments.trust_store, &policy, arguments.policy.as_deref())?;
     refuse_missing(&arguments)?;
 
     // The folder must be there before the sandbox can name it.
@@ -54,6 +57,7 @@ pub fn run(
         policy,
         policy_name: super::policy::label(arguments.policy.as_deref()),
         key,
+        validator: Validator::new(store),
         threads: arguments.threads.map(usize::from),
         chunk_bytes: arguments.chunk_size,
         hash: !arguments.no_hash,
@@ -104,6 +108,25 @@ pub fn run(
     } else {
         Outcome::Clean
     })
+}
+
+/// The roots to judge by. Paths in a policy are relative to its file.
+fn trusted(choice: &str, policy: &Policy, policy_file: Option<&Path>) -> Result<Store> {
+    let of_policy = &policy.network.certificates.trust_store;
+    let choice = match choice {
+        _ if !of_policy.use_system => StoreChoice::Nothing,
+        "mozilla-at-capture" => StoreChoice::MozillaAtCapture,
+        "mozilla" => StoreChoice::Mozilla,
+        "system" => StoreChoice::System,
+        path => StoreChoice::Path(path.into()),
+    };
+    let folder = policy_file.and_then(Path::parent).unwrap_or(Path::new(""));
+    let additional: Vec<_> = of_policy
+        .additional_certs
+        .iter()
+        .map(|cert| (folder.join(&cert.path), cert.purpose.clone()))
+        .collect();
+    Ok(Store::load(&choice, &additional)?)
 }
 
 /// One missing file of several is recorded by the run; when none is there, the

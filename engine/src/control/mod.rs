@@ -3,16 +3,19 @@
 
 pub mod docs;
 pub mod ns01;
+pub mod ns02;
 pub mod suites;
 #[cfg(test)]
 pub(crate) mod testing;
 
 use crate::flow::FlowRecord;
+use crate::pki::Validation;
 use crate::policy::Policy;
 use crate::proto::SessionFacts;
 use crate::proto::plain::PlaintextFacts;
 use crate::proto::tls::TlsHandshake;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 pub use crate::severity::Severity;
 
@@ -68,6 +71,8 @@ pub enum Fact<'a> {
     Unrecognised(&'a FlowRecord),
     /// What a flow said outside TLS.
     Plaintext(&'a FlowRecord, &'a PlaintextFacts),
+    /// A handshake with what became of its certificates.
+    Certificates(ns02::Shown<'a>),
 }
 
 /// Which facts a check wants.
@@ -79,6 +84,10 @@ pub enum Wants {
     Plaintext,
     /// Both, and [`Fact::Unrecognised`].
     Any,
+    /// [`Fact::Certificates`].
+    Certificates,
+    /// [`Fact::Certificates`] with what the other checks said of it.
+    Outcomes,
 }
 
 /// What a check is.
@@ -126,14 +135,24 @@ pub struct Control {
 }
 
 /// The controls that this version judges.
-pub const CONTROLS: &[Control] = &[Control {
-    id: "NS-01",
-    title: "TLS enforcement",
-    requirement: "MUST",
-    levels: &["L2", "L3"],
-    stride: &["Information Disclosure", "Tampering"],
-    aatt: &["AATT-E1"],
-}];
+pub const CONTROLS: &[Control] = &[
+    Control {
+        id: "NS-01",
+        title: "TLS enforcement",
+        requirement: "MUST",
+        levels: &["L2", "L3"],
+        stride: &["Information Disclosure", "Tampering"],
+        aatt: &["AATT-E1"],
+    },
+    Control {
+        id: "NS-02",
+        title: "Certificate validation",
+        requirement: "MUST",
+        levels: &["L2", "L3"],
+        stride: &["Spoofing", "Tampering"],
+        aatt: &["AATT-C5"],
+    },
+];
 
 /// The control that a check belongs to.
 pub fn control_of(check_id: &str) -> Option<&'static Control> {
@@ -143,8 +162,32 @@ pub fn control_of(check_id: &str) -> Option<&'static Control> {
     CONTROLS.iter().find(|control| control.id == id)
 }
 
+/// Checks of all controls.
+const CHECKS: usize = ns01::CHECKS.len() + ns02::CHECKS.len();
+
 /// Every check, sorted by id.
-pub const REGISTRY: &[&dyn Audit] = ns01::CHECKS;
+pub const REGISTRY: &[&dyn Audit] = &{
+    let mut all: [&dyn Audit; CHECKS] = [ns01::CHECKS[0]; CHECKS];
+    let mut at = 0;
+    while at < CHECKS {
+        all[at] = if at < ns01::CHECKS.len() {
+            ns01::CHECKS[at]
+        } else {
+            ns02::CHECKS[at - ns01::CHECKS.len()]
+        };
+        at += 1;
+    }
+    all
+};
+
+/// Whether the policy asks for a check, or for any of a control.
+pub fn is_enabled(policy: &Policy, id: &str) -> bool {
+    match control_of(id).map(|control| control.id) {
+        Some("NS-01") => policy.network.tls.enabled,
+        Some("NS-02") => ns02::is_enabled(policy, id),
+        _ => true,
+    }
+}
 
 /// What a check is, by its id.
 pub fn meta_of(check_id: &str) -> Option<&'static Meta> {
@@ -164,23 +207,43 @@ pub struct AuditResult {
 }
 
 /// Judges a finished flow by every check. Pure: called inside the shards.
-pub fn audit_flow(policy: &Policy, flow: &FlowRecord, facts: &SessionFacts) -> AuditResult {
-    let judge = |fact: Fact<'_>, wants: Wants| -> Vec<Outcome> {
+/// `validations` stand beside the handshakes.
+pub fn audit_flow(
+    policy: &Policy,
+    flow: &FlowRecord,
+    facts: &SessionFacts,
+    validations: &[Option<Arc<Validation>>],
+) -> AuditResult {
+    let judge = |fact: Fact<'_>, wants: &[Wants]| -> Vec<Outcome> {
         REGISTRY
             .iter()
-            .filter(|check| check.meta().wants == wants || check.meta().wants == Wants::Any)
+            .filter(|check| wants.contains(&check.meta().wants))
+            .filter(|check| is_enabled(policy, check.meta().id))
             .flat_map(|check| check.audit(policy, fact))
             .collect()
     };
+    let of_handshake = |(at, tls): (usize, &TlsHandshake)| {
+        let mut outcomes = judge(Fact::Tls(flow, tls), &[Wants::Tls, Wants::Any]);
+        let mut shown = ns02::Shown {
+            flow,
+            tls,
+            validation: validations.get(at).and_then(Option::as_deref),
+            before: &[],
+        };
+        let certificates = judge(Fact::Certificates(shown), &[Wants::Certificates]);
+        shown.before = &certificates;
+        outcomes.extend(judge(Fact::Certificates(shown), &[Wants::Outcomes]));
+        outcomes.extend(certificates);
+        outcomes
+    };
     AuditResult {
-        tls: facts
-            .tls
-            .iter()
-            .map(|tls| judge(Fact::Tls(flow, tls), Wants::Tls))
-            .collect(),
+        tls: facts.tls.iter().enumerate().map(of_handshake).collect(),
         plaintext: match facts.plaintext.as_deref() {
-            Some(plain) => judge(Fact::Plaintext(flow, plain), Wants::Plaintext),
-            None if is_unrecognised(flow, facts) => judge(Fact::Unrecognised(flow), Wants::Any),
+            Some(plain) => judge(
+                Fact::Plaintext(flow, plain),
+                &[Wants::Plaintext, Wants::Any],
+            ),
+            None if is_unrecognised(flow, facts) => judge(Fact::Unrecognised(flow), &[Wants::Any]),
             None => Vec::new(),
         },
     }
@@ -323,6 +386,16 @@ mod tests {
             ("NS-01.starttls", "medium"),
             ("NS-01.tls_preferred", "low"),
             ("NS-01.tls_version", "high"),
+            ("NS-02.accepted_anyway", "critical"),
+            ("NS-02.chain", "high"),
+            ("NS-02.expiration", "high"),
+            ("NS-02.expiring_soon", "low"),
+            ("NS-02.hostname", "high"),
+            ("NS-02.pin", "critical"),
+            ("NS-02.refused", "info"),
+            ("NS-02.self_signed", "medium"),
+            ("NS-02.weak_key", "high"),
+            ("NS-02.weak_signature", "medium"),
         ];
         let actual: Vec<_> = REGISTRY
             .iter()

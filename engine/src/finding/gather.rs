@@ -263,7 +263,6 @@ impl Default for Tally {
 /// Gathers the outcomes of flows.
 #[derive(Debug)]
 pub struct Gatherer {
-    enabled: bool,
     hasher: RandomState,
     /// What flows brought since the last merge.
     fresh: HashTable<(Quick, Subject)>,
@@ -295,7 +294,6 @@ impl Gatherer {
     /// Gathers by this policy.
     pub fn new(policy: &Policy) -> Self {
         Self {
-            enabled: policy.network.tls.enabled,
             hasher: RandomState::default(),
             fresh: HashTable::new(),
             findings: BTreeMap::new(),
@@ -310,9 +308,6 @@ impl Gatherer {
 
     /// Takes the outcomes of one flow.
     pub fn add(&mut self, flow: &FlowRecord, facts: &SessionFacts, audited: &AuditResult) {
-        if !self.enabled {
-            return;
-        }
         let parties = Parties::of(flow);
         // A flow counts once in a finding, however often it renegotiates.
         let mut counted: BTreeSet<(&str, &str)> = BTreeSet::new();

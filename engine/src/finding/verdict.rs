@@ -2,7 +2,7 @@
 
 use super::gather::{Smallest, Tally};
 use super::{Verdict, VerdictKind};
-use crate::control::{CONTROLS, Control, REGISTRY, Severity, Status, control_of};
+use crate::control::{CONTROLS, Control, REGISTRY, Severity, Status, control_of, is_enabled};
 use crate::policy::Policy;
 use std::collections::BTreeMap;
 
@@ -70,9 +70,14 @@ pub(super) fn verdicts(
         } else if !warning.is_empty() {
             total.reason = format!("warnings only: {}", warning.join(", "));
         } else if total.observed() == 0 {
-            total.reason = "the capture holds no TLS handshake and no protocol outside TLS that \
-                            could be recognised"
-                .to_owned();
+            total.reason = match control.id {
+                "NS-02" => "no server's certificate can be seen in the capture",
+                _ => {
+                    "the capture holds no TLS handshake and no protocol outside TLS that \
+                     could be recognised"
+                }
+            }
+            .to_owned();
         }
         verdicts.push(verdict(policy, control, None, control.title, total));
         verdicts.extend(rows);
@@ -129,7 +134,7 @@ fn verdict(
 ) -> Verdict {
     let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let line = policy.verdicts.fail_at;
-    let enabled = policy.network.tls.enabled;
+    let enabled = is_enabled(policy, check_id.unwrap_or(control.id));
     let kind = if sum.worst.is_some_and(|worst| worst >= line) {
         VerdictKind::Fail
     } else if sum.observed() > 0 {

@@ -35,6 +35,8 @@ pub struct Limits {
     pub tls_handshake_bytes: usize,
     /// Certificates in one chain.
     pub chain_certificates: usize,
+    /// Flows that wait for certificates from the rest of the capture.
+    pub waiting_flows: usize,
     /// Different certificates kept for the `certificates` table.
     pub max_certificates: usize,
     /// Different findings kept.
@@ -87,6 +89,8 @@ impl Default for Limits {
             // OpenSSL accepts certificate lists up to 100 KiB (max_cert_list).
             tls_handshake_bytes: 128 << 10,
             chain_certificates: 32,
+            // About 4 KiB each.
+            waiting_flows: 8_192,
             max_certificates: 65_536,
             max_findings: 65_536,
             // A day of a request every 100 ms over one connection.

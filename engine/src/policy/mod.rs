@@ -325,6 +325,7 @@ fn problems(shape: &Shape) -> Vec<(&'static str, String)> {
             16_384,
         ),
         ("limits.chain_certificates", limits.chain_certificates, 1),
+        ("limits.waiting_flows", limits.waiting_flows, 64),
         ("limits.max_certificates", limits.max_certificates, 1),
         ("limits.max_findings", limits.max_findings, 1),
         ("limits.http_waiting", limits.http_waiting, 1),

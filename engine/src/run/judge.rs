@@ -5,11 +5,13 @@ use crate::anomaly::Anomaly;
 use crate::control::{self, AuditResult, suites};
 use crate::finding::Gatherer;
 use crate::flow::{Ended, FlowHead, FlowRecord, NameSource};
+use crate::pki::{Pool, Validation, Validator};
 use crate::policy::Policy;
 use crate::proto::SessionFacts;
 use crate::proto::plain::PlaintextFacts;
 use crate::proto::plain::http::HttpTransaction;
 use crate::table::{HttpRow, TlsRow};
+use std::sync::Arc;
 
 /// A finished flow's rows.
 #[derive(Debug)]
@@ -21,11 +23,27 @@ pub(super) struct Judged {
     pub(super) anomalies: Vec<Anomaly>,
 }
 
+/// What became of the chains of a flow's handshakes.
+pub(super) fn validate(
+    policy: &Policy,
+    validator: &Validator,
+    facts: &SessionFacts,
+    pool: Option<&Pool>,
+) -> Vec<Option<Arc<Validation>>> {
+    let enabled = policy.network.certificates.validation.enabled;
+    facts
+        .tls
+        .iter()
+        .map(|tls| enabled.then(|| validator.handshake(tls, pool)).flatten())
+        .collect()
+}
+
 /// Judges one flow.
 pub(super) fn judge(
     policy: &Policy,
     gatherer: &mut Gatherer,
     ended: Ended<SessionFacts>,
+    validations: Vec<Option<Arc<Validation>>>,
 ) -> Judged {
     let Ended {
         order,
@@ -35,16 +53,18 @@ pub(super) fn judge(
     } = ended;
     name_service(&mut flow, &mut facts);
     (flow.local_orig, flow.local_resp) = (policy.is_local(flow.src), policy.is_local(flow.dst));
-    let audited = control::audit_flow(policy, &flow, &facts);
+    let audited = control::audit_flow(policy, &flow, &facts, &validations);
     gatherer.add(&flow, &facts, &audited);
     let AuditResult { tls: outcomes, .. } = audited;
     let tls = facts
         .tls
         .into_iter()
         .zip(outcomes)
-        .map(|(handshake, outcomes)| {
+        .zip(validations)
+        .map(|((handshake, outcomes), validation)| {
             let suite = handshake.server.as_deref().map(|server| server.cipher);
             let mut row = TlsRow::new(&flow, handshake, outcomes);
+            row.validation = validation;
             if let Some(suite) = suite {
                 let class = suites::class(policy, suite);
                 row.cipher_class = Some(class.name());

@@ -22,8 +22,11 @@ use crate::decode;
 use crate::error::{Error, Result};
 use crate::evidence::PacketRef;
 use crate::finding::{CoverageRow, Finding, Verdict};
+use crate::pki::Validator;
 use crate::policy::Policy;
-use crate::seal::{InputEntry, Key, ManifestInput, OutputSet, RowCounts, RunFolder};
+use crate::seal::{
+    InputEntry, Key, ManifestInput, OutputSet, RowCounts, RunFolder, TrustStoreEntry,
+};
 use crate::table::FileMeta;
 use crate::table::column::hex;
 use crate::time::CaptureTime;
@@ -46,6 +49,8 @@ pub struct Request {
     pub policy_name: String,
     /// Keys the seal.
     pub key: Key,
+    /// Judges certificates, by the roots that it trusts.
+    pub validator: Validator,
     /// Worker threads; `None` for one per core.
     pub threads: Option<usize>,
     /// Bytes of a chunk; `None` for the default. Results do not depend on it.
@@ -177,7 +182,7 @@ impl Run<'_> {
             policy_sha256: hex(&policy.digest()),
         };
         let mut outputs = OutputSet::create(&folder, &request.key, &meta)?;
-        let mut pipeline = Pipeline::new(policy);
+        let mut pipeline = Pipeline::new(policy, &request.validator);
         let mut captures = Vec::new();
         let mut capture_anomalies = Vec::new();
         let mut fragments = AnomalyLog::default();
@@ -283,6 +288,11 @@ impl Run<'_> {
             max_rss_bytes: usage.max_rss_bytes,
             cpu_ns: usage.cpu_ns,
             hashed: request.hash,
+            trust_store: TrustStoreEntry {
+                name: request.validator.store().name().to_owned(),
+                sha256: request.validator.store().sha256(),
+                roots: request.validator.store().len() as u64,
+            },
             inputs: captures
                 .iter()
                 .map(|capture| InputEntry {

@@ -1,17 +1,18 @@
 //! Batches through decode and shards to rows, in an order that depends on the
 //! input alone.
 
-use super::judge::{Judged, judge, judge_http};
-use crate::anomaly::AnomalyLog;
+use super::judge::{Judged, judge, judge_http, validate};
+use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
 use crate::capture::{Batch, LinkType, Walked};
 use crate::decode::{self, Datagrams, Decoded, Defragmenter, LinkContext, SHARDS, Segment};
 use crate::error::Result;
 use crate::evidence::PacketRef;
 use crate::finding::Gatherer;
-use crate::flow::{Live, Place, Shard};
+use crate::flow::{Ended, Live, Place, Shard};
+use crate::pki::{Pool, Validator};
 use crate::policy::Policy;
-use crate::proto::LiveRow;
 use crate::proto::session::Session;
+use crate::proto::{LiveRow, SessionFacts};
 use crate::seal::OutputSet;
 use crate::table::{CertificateBook, HttpRow};
 use rayon::prelude::*;
@@ -22,6 +23,7 @@ const LANE_FINDINGS: usize = 512;
 /// Everything that lives from the first packet to the last.
 pub(super) struct Pipeline<'p> {
     policy: &'p Policy,
+    validator: &'p Validator,
     lanes: Vec<Lane>,
     decoded: Vec<Decoded>,
     defragmenter: Defragmenter,
@@ -44,6 +46,8 @@ struct Lane {
     judged: Vec<Option<Judged>>,
     /// HTTP transactions with the order of [`Live::order`].
     http: Vec<((u64, u64, u32), HttpRow)>,
+    /// Flows whose chains wait for certificates from the rest of the capture.
+    waiting: Vec<Ended<SessionFacts>>,
 }
 
 /// A chunk's place in the numbering of packets.
@@ -68,15 +72,17 @@ pub(super) struct BatchDone {
 }
 
 impl<'p> Pipeline<'p> {
-    pub(super) fn new(policy: &'p Policy) -> Self {
+    pub(super) fn new(policy: &'p Policy, validator: &'p Validator) -> Self {
         let lane = |_| Lane {
             shard: Shard::new(&policy.limits),
             gatherer: Gatherer::new(policy),
             judged: Vec::new(),
             http: Vec::new(),
+            waiting: Vec::new(),
         };
         Self {
             policy,
+            validator,
             lanes: (0..SHARDS).map(lane).collect(),
             decoded: Vec::new(),
             defragmenter: Defragmenter::new(&policy.limits),
@@ -189,7 +195,8 @@ impl<'p> Pipeline<'p> {
     }
 
     fn feed(&mut self, batch: &Batch, capture: u32, numbering: &[Numbering]) {
-        let (policy, decoded, datagrams) = (self.policy, &self.decoded, &self.datagrams);
+        let (policy, validator) = (self.policy, self.validator);
+        let (decoded, datagrams) = (&self.decoded, &self.datagrams);
         self.lanes
             .par_iter_mut()
             .enumerate()
@@ -214,7 +221,7 @@ impl<'p> Pipeline<'p> {
                             });
                     }
                 }
-                lane.judge(policy);
+                lane.judge(policy, validator);
             });
     }
 
@@ -275,13 +282,13 @@ impl<'p> Pipeline<'p> {
         outputs: &mut OutputSet,
     ) -> Result<Gathered> {
         self.defragmenter.end(damage);
-        let policy = self.policy;
+        let (policy, validator) = (self.policy, self.validator);
         // A few shards at a time, so that the rows of all open flows never
         // stand in memory together.
         for lanes in self.lanes.chunks_mut(8) {
             lanes.par_iter_mut().for_each(|lane| {
                 lane.shard.finish(&policy.limits);
-                lane.judge(policy);
+                lane.judge(policy, validator);
             });
             for lane in lanes {
                 for (_, row) in lane.http.drain(..) {
@@ -292,6 +299,7 @@ impl<'p> Pipeline<'p> {
                 }
             }
         }
+        self.complete(outputs)?;
         let mut gatherer = self.gatherer;
         for lane in self.lanes {
             gatherer.merge(lane.gatherer);
@@ -300,6 +308,40 @@ impl<'p> Pipeline<'p> {
             gatherer,
             certificates: self.certificates,
         })
+    }
+
+    /// Judges the flows that waited, now that all certificates are known. Which
+    /// they are, and their order, depends on the input alone.
+    fn complete(&mut self, outputs: &mut OutputSet) -> Result<()> {
+        let (policy, validator) = (self.policy, self.validator);
+        if self.lanes.iter().all(|lane| lane.waiting.is_empty()) {
+            return Ok(());
+        }
+        let mut pool = Pool::default();
+        for certificate in self.certificates.certificates() {
+            pool.add(&certificate.der);
+        }
+        let waiting = self.lanes.iter().flat_map(|lane| &lane.waiting);
+        for handshake in waiting.flat_map(|ended| &ended.facts.tls) {
+            for certificate in handshake.chain.iter().skip(1) {
+                pool.add(&certificate.der);
+            }
+        }
+        for lanes in self.lanes.chunks_mut(8) {
+            lanes.par_iter_mut().for_each(|lane| {
+                for ended in std::mem::take(&mut lane.waiting) {
+                    let validations = validate(policy, validator, &ended.facts, Some(&pool));
+                    let judged = judge(policy, &mut lane.gatherer, ended, validations);
+                    lane.judged.push(Some(judged));
+                }
+            });
+            for lane in lanes {
+                for judged in lane.judged.drain(..).flatten() {
+                    push(outputs, &mut self.certificates, judged)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Packets of all files so far.
@@ -314,25 +356,47 @@ impl<'p> Pipeline<'p> {
 }
 
 impl Lane {
-    fn judge(&mut self, policy: &Policy) {
-        let Self {
-            shard,
-            gatherer,
-            judged,
-            http,
-        } = self;
-        for Live { order, flow, row } in shard.live.drain(..) {
+    /// Judges what has ended. A flow whose chain stops at an issuer that nobody
+    /// sent waits for the end, within `limits.waiting_flows`.
+    fn judge(&mut self, policy: &Policy, validator: &Validator) {
+        for Live { order, flow, row } in self.shard.live.drain(..) {
             match row {
-                LiveRow::Http(tx) => http.push((order, judge_http(flow, tx))),
+                LiveRow::Http(tx) => self.http.push((order, judge_http(flow, tx))),
             }
         }
-        judged.extend(
-            shard
-                .ended
-                .drain(..)
-                .map(|ended| Some(judge(policy, gatherer, ended))),
-        );
+        let room = (policy.limits.waiting_flows / SHARDS).max(1);
+        for mut ended in self.shard.ended.drain(..) {
+            let validations = validate(policy, validator, &ended.facts, None);
+            let incomplete = validations
+                .iter()
+                .flatten()
+                .any(|validation| validator.is_incomplete(validation));
+            if incomplete && self.waiting.len() < room {
+                self.waiting.push(ended);
+                continue;
+            }
+            if incomplete {
+                note_full(&mut ended);
+            }
+            let judged = judge(policy, &mut self.gatherer, ended, validations);
+            self.judged.push(Some(judged));
+        }
     }
+}
+
+/// The flow could not wait for the certificates of the rest of the capture.
+fn note_full(ended: &mut Ended<SessionFacts>) {
+    let record = &ended.record;
+    ended.anomalies.push(Anomaly {
+        kind: AnomalyKind::X509Limit,
+        flow_id: Some(record.flow_id),
+        ts: record.ts,
+        first: record.first,
+        last: record.first,
+        count: 1,
+        detail: "limits.waiting_flows: an incomplete chain was judged by what its server sent"
+            .into(),
+    });
 }
 
 /// Reads a packet's lower layers once more: its bytes up to the payload.

@@ -18,6 +18,17 @@ pub const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 /// Most outputs that a manifest may name.
 const MAX_OUTPUTS: usize = 4_096;
 
+/// A set of trusted roots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustStoreEntry {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 over its roots and their dates, hex.
+    pub sha256: String,
+    /// How many roots.
+    pub roots: u64,
+}
+
 /// One input, for the manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InputEntry {
@@ -58,6 +69,8 @@ pub struct ManifestInput {
     pub cpu_ns: Option<u64>,
     /// Whether the inputs were hashed.
     pub hashed: bool,
+    /// The roots that certificates were judged by.
+    pub trust_store: TrustStoreEntry,
     /// The inputs.
     pub inputs: Vec<InputEntry>,
     /// Findings by severity, and whatever else is worth counting.
@@ -108,6 +121,11 @@ pub(super) fn sealed_manifest(
         "max_rss_bytes": input.max_rss_bytes.map(safe),
         "cpu_ns": input.cpu_ns.map(safe),
         "inputs_hashed": input.hashed,
+        "trust_store": {
+            "name": input.trust_store.name,
+            "sha256": input.trust_store.sha256,
+            "roots": safe(input.trust_store.roots),
+        },
         "inputs": inputs,
         "outputs": outputs.iter().map(|output| output_json(output)).collect::<Vec<_>>(),
         "previous_manifest_hmac": null,

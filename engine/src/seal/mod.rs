@@ -14,7 +14,7 @@ pub use canonical::canonical;
 pub use file::{HashedFile, Output, RowGroup};
 pub use folder::{PARTIAL_PREFIX, RunFolder};
 pub use key::{HmacSha256, Key, MIN_SECRET_BYTES, Purpose};
-pub use manifest::{InputEntry, MANIFEST, Manifest, ManifestInput, PreviousSeal};
+pub use manifest::{InputEntry, MANIFEST, Manifest, ManifestInput, PreviousSeal, TrustStoreEntry};
 pub use output::{OutputSet, RowCounts};
 pub use reseal::reseal;
 pub use verify::{Problem, SealSeen, Trouble, VerifyReport, verify};

@@ -39,6 +39,7 @@ fn input() -> ManifestInput {
         max_rss_bytes: Some(1 << 20),
         cpu_ns: None,
         hashed: true,
+        trust_store: TrustStoreEntry::default(),
         inputs: vec![InputEntry {
             path: "a.pcap".into(),
             size_bytes: 24,

@@ -159,6 +159,11 @@ impl CertificateBook {
         self.rows.is_empty()
     }
 
+    /// The certificates, by fingerprint.
+    pub fn certificates(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.rows.values().map(|row| &row.certificate)
+    }
+
     /// The rows, by fingerprint.
     pub fn into_rows(self) -> impl Iterator<Item = CertificateRow> {
         self.rows.into_values()

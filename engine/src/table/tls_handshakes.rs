@@ -3,9 +3,11 @@
 
 use super::column::{self as col, Column, Layout, list_type, signed, signed32, struct_fields};
 use super::writer::Row;
-use crate::control::Outcome;
+use crate::control::ns02::validated_hostname;
+use crate::control::{Outcome, Status};
 use crate::evidence::FlowId;
 use crate::flow::FlowRecord;
+use crate::pki::Validation;
 use crate::proto::tls::{
     CertVisibility, ClientHello, Ech, Resumption, Sentinel, TlsHandshake, alert_name, group_name,
     is_pq_hybrid, suite_name, version_name,
@@ -39,11 +41,21 @@ pub struct TlsRow {
     pub cipher_deny_pattern: Option<Box<str>>,
     /// Every check's judgement of this handshake.
     pub outcomes: Vec<Outcome>,
+    /// Name that the certificate was compared with, and its source.
+    pub validated_hostname: Option<(Box<str>, &'static str)>,
+    /// What became of the server's chain.
+    pub validation: Option<Arc<Validation>>,
 }
 
 impl TlsRow {
     /// A handshake of `flow` with how it was judged; the suite's class is set apart.
     pub fn new(flow: &FlowRecord, handshake: TlsHandshake, outcomes: Vec<Outcome>) -> Self {
+        let validated_hostname = match handshake.chain.is_empty() {
+            true => None,
+            false => {
+                validated_hostname(flow, &handshake).map(|(name, source)| (name.into(), source))
+            }
+        };
         Self {
             flow_id: flow.flow_id,
             src: flow.src,
@@ -51,6 +63,8 @@ impl TlsRow {
             src_port: flow.src_port,
             dst_port: flow.dst_port,
             destination: flow.destination().into_boxed_str(),
+            validated_hostname,
+            validation: None,
             handshake,
             cipher_class: None,
             cipher_deny_pattern: None,
@@ -80,6 +94,7 @@ impl Row for TlsRow {
         let mut columns = identity_columns();
         columns.extend(negotiation_columns());
         columns.extend(certificate_columns());
+        columns.extend(validation_columns());
         columns.extend(course_columns());
         columns
     }
@@ -392,6 +407,120 @@ fn certificate_columns() -> Vec<Column<TlsRow>> {
             |r: &TlsRow| r.handshake.sct_list.as_deref(),
         )
         .content(),
+    ]
+}
+
+fn validation_columns() -> Vec<Column<TlsRow>> {
+    let of_certificates = |row: &TlsRow, status: &'static [Status]| {
+        row.outcomes.iter().any(|outcome| {
+            outcome.check_id.starts_with("NS-02.") && status.contains(&outcome.status)
+        })
+    };
+    vec![
+        col::text_opt(
+            (
+                "validated_hostname",
+                "",
+                "Name that the certificate was compared with; null without a chain or a name.",
+            ),
+            |r: &TlsRow| r.validated_hostname.as_ref().map(|(name, _)| &**name),
+        )
+        .content(),
+        col::text_opt(
+            ("hostname_source", "", "Where that name comes from: `sni`, `http_host`."),
+            |r: &TlsRow| r.validated_hostname.as_ref().map(|(_, source)| *source),
+        ),
+        col::text(
+            (
+                "validation_status",
+                "",
+                "`failed` when a check of NS-02 failed or the client refused what it would have failed for, `passed` when the chain was judged and none did, else `not_observed`.",
+            ),
+            move |r: &TlsRow| match &r.validation {
+                Some(_) if of_certificates(r, &[Status::Failed, Status::Refused]) => "failed",
+                Some(validation) if validation.is_trusted() => "passed",
+                _ => "not_observed",
+            },
+        ),
+        col::list_text(
+            (
+                "validation_reasons",
+                "",
+                "What is wrong with the chain, as `kind: words`; null without a chain.",
+            ),
+            true,
+            |r: &TlsRow| {
+                let faults = r.validation.as_ref()?.faults.iter();
+                Some(
+                    faults
+                        .map(|fault| Cow::Owned(format!("{}: {}", fault.kind.name(), fault.text)))
+                        .collect(),
+                )
+            },
+        )
+        .content(),
+        col::time_opt(
+            ("validated_at", "ns", "Moment by which the chain was judged: packet time."),
+            |r: &TlsRow| r.validation.as_ref().map(|_| r.handshake.ts),
+        ),
+        col::text_opt(
+            (
+                "trust_store_id",
+                "",
+                "Where the anchor is from: `Mozilla`, the given roots, the policy and its purpose; null without an anchor.",
+            ),
+            |r: &TlsRow| {
+                let validation = r.validation.as_ref()?;
+                validation.anchored.then_some(validation.anchor_origin.as_str())
+            },
+        ),
+        col::text_written(
+            (
+                "anchor_fingerprint",
+                "SHA-256 hex",
+                "Root at which the path ends; null without one.",
+            ),
+            true,
+            |r: &TlsRow, out| {
+                let anchor = r.validation.as_ref().filter(|validation| validation.anchored);
+                let anchor = anchor.and_then(|validation| validation.path.last());
+                anchor
+                    .inspect(|anchor| col::put_hex(out, &anchor.fingerprint))
+                    .is_some()
+            },
+        )
+        .identifier(),
+        col::list_text(
+            (
+                "chain_completed_by",
+                "SHA-256 hex",
+                "Certificates of the path that this server did not send: they are from elsewhere in the capture.",
+            ),
+            true,
+            |r: &TlsRow| {
+                let added = r.validation.as_ref()?.completed_by.iter();
+                Some(added.map(|one| Cow::Owned(col::hex(one))).collect())
+            },
+        )
+        .identifier(),
+        col::boolean_opt(
+            (
+                "continued_after_invalid_cert",
+                "",
+                "The client sent application data after a certificate that it should have refused; null where that cannot be told.",
+            ),
+            |r: &TlsRow| {
+                let outcome = r
+                    .outcomes
+                    .iter()
+                    .find(|outcome| outcome.check_id == "NS-02.accepted_anyway")?;
+                match outcome.status {
+                    Status::Failed => Some(true),
+                    Status::Passed => Some(false),
+                    _ => None,
+                }
+            },
+        ),
     ]
 }
 

@@ -4,8 +4,9 @@
 mod plaintext;
 mod tls;
 
+use super::CHECKS;
 use crate::control::testing::{broken_off, client, flow, hello, tls, tls13};
-use crate::control::{Fact, REGISTRY, Severity, Status, audit_flow};
+use crate::control::{Fact, Severity, Status, audit_flow};
 use crate::flow::EndReason;
 use crate::policy::Policy;
 use crate::proto::SessionFacts;
@@ -62,7 +63,7 @@ fn all() -> Vec<Case> {
 /// What is wrong with a case; nothing when it holds.
 fn problem(case: &Case) -> Option<String> {
     let policy = Policy::from_yaml(case.policy, case.name).unwrap();
-    let check = REGISTRY
+    let check = CHECKS
         .iter()
         .find(|check| check.meta().id == case.check)
         .unwrap();
@@ -102,7 +103,7 @@ fn every_case_holds() {
 #[test]
 fn every_check_has_a_violated_a_passed_and_a_not_observed_case() {
     let cases = all();
-    for check in REGISTRY {
+    for check in CHECKS {
         let seen: BTreeSet<Status> = cases
             .iter()
             .filter(|case| case.check == check.meta().id)
@@ -120,7 +121,7 @@ fn every_check_has_a_violated_a_passed_and_a_not_observed_case() {
 #[test]
 fn every_usual_severity_occurs() {
     let cases = all();
-    for check in REGISTRY {
+    for check in CHECKS {
         let meta = check.meta();
         let occurs = cases
             .iter()
@@ -136,7 +137,7 @@ fn every_usual_severity_occurs() {
 #[test]
 fn a_handshake_that_its_ends_gave_up_is_incomplete() {
     let policy = Policy::built_in();
-    let check = REGISTRY
+    let check = CHECKS
         .iter()
         .find(|check| check.meta().id == "NS-01.handshake")
         .unwrap();
@@ -164,7 +165,7 @@ fn a_handshake_that_its_ends_gave_up_is_incomplete() {
 fn clients_refuse_in_many_words() {
     let policy = Policy::built_in();
     let told = |check_id, alert| {
-        let check = REGISTRY.iter().find(|check| check.meta().id == check_id);
+        let check = CHECKS.iter().find(|check| check.meta().id == check_id);
         let handshake = broken_off(tls(0x0301, 0x0005), true, alert);
         let flow = flow(1, 0);
         let outcomes = check.unwrap().audit(&policy, Fact::Tls(&flow, &handshake));
@@ -186,7 +187,7 @@ fn payload_that_nobody_knows_is_not_observed_to_be_plaintext() {
     let told = |change: fn(&mut crate::flow::FlowRecord, &mut SessionFacts)| {
         let (mut flow, mut facts) = (flow(1, 0), SessionFacts::default());
         change(&mut flow, &mut facts);
-        let audited = audit_flow(&Policy::built_in(), &flow, &facts);
+        let audited = audit_flow(&Policy::built_in(), &flow, &facts, &[]);
         let plain = audited.plaintext.iter();
         plain
             .map(|outcome| (outcome.check_id, outcome.status))

@@ -1,0 +1,78 @@
+//! The certificate was not to be accepted, and the client went on to send data:
+//! it does not validate. Source: OWASP MASVS-NETWORK-1; CWE-295.
+
+use super::Shown;
+use crate::control::Status;
+use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
+use crate::policy::Policy;
+
+pub(super) struct AcceptedAnyway;
+
+static META: Meta = Meta {
+    id: "NS-02.accepted_anyway",
+    title: "Bad certificate accepted",
+    severity: Severity::Critical,
+    attack: &["T1557"],
+    wants: Wants::Outcomes,
+    observable_with: "the server's certificate: TLS 1.2 or below, or a key log",
+    source: "CWE-295; controls NS-02",
+};
+
+impl Audit for AcceptedAnyway {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn audit(&self, _policy: &Policy, fact: Fact<'_>) -> Vec<Outcome> {
+        let Fact::Certificates(shown) = fact else {
+            return Vec::new();
+        };
+        judge(shown)
+    }
+}
+
+/// The checks that a validating client makes.
+const DECISIVE: [&str; 5] = [
+    "NS-02.chain",
+    "NS-02.expiration",
+    "NS-02.hostname",
+    "NS-02.pin",
+    "NS-02.revocation",
+];
+
+fn judge(shown: Shown<'_>) -> Vec<Outcome> {
+    let validation = match shown.validation() {
+        Ok(validation) => validation,
+        Err(why) => return vec![Outcome::not_observed(&META, why)],
+    };
+    let mut failed: Vec<&str> = shown
+        .before
+        .iter()
+        .filter(|outcome| outcome.status == Status::Failed)
+        .map(|outcome| outcome.check_id)
+        .filter(|id| DECISIVE.contains(id))
+        .collect();
+    failed.sort_unstable();
+    failed.dedup();
+    if failed.is_empty() {
+        return match shown.refused_by_client() {
+            Some(_) => Vec::new(),
+            None => vec![Outcome::passed(&META)],
+        };
+    }
+    let [client_bytes, _] = shown.tls.app_bytes;
+    if !shown.tls.established || client_bytes == 0 {
+        let why = "the certificate is bad, but the client is not seen to send data after it";
+        return vec![Outcome::not_observed(&META, why)];
+    }
+    let failed: Vec<&str> = failed
+        .iter()
+        .map(|id| id.trim_start_matches("NS-02."))
+        .collect();
+    let failed = failed.join(", ");
+    let detail = format!("{failed} {}", super::leaf_detail(validation));
+    let reason = format!(
+        "the client sent {client_bytes} bytes of application data although the certificate fails: {failed}"
+    );
+    vec![Outcome::violated(&META, Severity::Critical, detail, reason)]
+}
