@@ -175,8 +175,7 @@ pub struct Analyze {
     /// File that holds the sealing key [default: the environment's SECRET_KEY]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
     pub key_file: Option<PathBuf>,
-    /// Roots that certificates are judged by: mozilla-at-capture, mozilla (of today), system, or
-    /// a PEM file or folder
+    /// Roots to trust: mozilla-at-capture, mozilla (of today), system, or a PEM file or folder
     #[arg(long, value_name = "STORE", default_value = "mozilla-at-capture", value_hint = ValueHint::AnyPath, help_heading = "Policy and key")]
     pub trust_store: String,
 
