@@ -167,7 +167,10 @@ impl Clock {
 
 /// Signatures already checked, by certificate and issuer's key.
 #[derive(Debug, Default)]
-pub(super) struct Signatures(Mutex<HashMap<([u8; 32], [u8; 32]), Verified>>);
+pub(super) struct Signatures(Mutex<HashMap<SignedBy, Verified>>);
+
+/// Certificate's fingerprint, issuer's SPKI.
+type SignedBy = ([u8; 32], [u8; 32]);
 
 /// Signatures remembered; beyond it the memory begins anew.
 const MAX_SIGNATURES: usize = 65_536;

@@ -58,7 +58,7 @@ pub(super) fn inspect(path: &[Arc<Cert>], anchored: bool, public: bool, faults: 
             note("has name constraints that are not critical");
         }
         if let Key::Rsa { modulus, .. } = &cert.key
-            && bits(modulus) % 8 != 0
+            && !bits(modulus).is_multiple_of(8)
         {
             note("has an RSA key whose bits are no multiple of 8");
         }
