@@ -169,7 +169,7 @@ fn identity_columns() -> Vec<Column<TlsRow>> {
         )
         .content(),
         col::text(
-            ("transport", "", "`tcp`, or `starttls-smtp` and the like."),
+            ("transport", "", "`tcp`, `starttls-smtp` and the like, `quic`, `udp-dtls`."),
             |r: &TlsRow| &r.handshake.transport,
         ),
         col::text_opt(

@@ -2,6 +2,7 @@
 //! part). Of the JA4 family only the TLS client's is free to use, so only that
 //! one is here.
 
+use super::handshake::Carrier;
 use super::{ClientHello, ServerHello};
 use md5::Md5;
 use sha2::{Digest, Sha256};
@@ -50,8 +51,13 @@ pub(super) fn ja3s(hello: &ServerHello) -> String {
     hex(&Md5::digest(text.as_bytes()))
 }
 
-/// JA4 and its raw form; `transport` is `t` for TCP, `q` for QUIC, `d` for DTLS.
-pub(super) fn ja4(hello: &ClientHello, transport: char) -> (String, String) {
+/// JA4 and its raw form.
+pub(super) fn ja4(hello: &ClientHello, carrier: Carrier) -> (String, String) {
+    let transport = match carrier {
+        Carrier::Stream => 't',
+        Carrier::Quic => 'q',
+        Carrier::Datagrams => 'd',
+    };
     let version = hello
         .supported_versions
         .iter()
@@ -75,7 +81,7 @@ pub(super) fn ja4(hello: &ClientHello, transport: char) -> (String, String) {
     } else {
         'i'
     };
-    let alpn = alpn_ends(hello.alpn.first().map(String::as_bytes));
+    let alpn = alpn_ends(hello.alpn_ends);
     let mut head = format!(
         "{transport}{version}{sni}{:02}{:02}",
         hello.ciphers.len().min(99),
@@ -127,9 +133,8 @@ pub(super) fn ja4(hello: &ClientHello, transport: char) -> (String, String) {
 
 /// First and last character of the first ALPN name; of its hex digits when
 /// either is no letter or digit; `00` without one.
-fn alpn_ends(name: Option<&[u8]>) -> [char; 2] {
-    let (Some(&first), Some(&last)) = (name.and_then(<[u8]>::first), name.and_then(<[u8]>::last))
-    else {
+fn alpn_ends(ends: Option<[u8; 2]>) -> [char; 2] {
+    let Some([first, last]) = ends else {
         return ['0', '0'];
     };
     if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() {
@@ -161,9 +166,10 @@ mod tests {
                 0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601,
             ],
             alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
+            alpn_ends: Some(*b"h2"),
             ..ClientHello::default()
         };
-        let (hashed, raw) = ja4(&hello, 't');
+        let (hashed, raw) = ja4(&hello, Carrier::Stream);
         assert_eq!(hashed, "t13d1516h2_8daaf6152771_e5627efa2ab1");
         assert!(raw.starts_with("t13d1516h2_002f,0035,009c,"), "{raw}");
     }
@@ -174,15 +180,17 @@ mod tests {
             version: 0x0301,
             ..ClientHello::default()
         };
-        assert_eq!(ja4(&hello, 't').0, "t10i000000_000000000000_000000000000");
+        assert_eq!(
+            ja4(&hello, Carrier::Stream).0,
+            "t10i000000_000000000000_000000000000"
+        );
     }
 
     #[test]
     fn alpn_that_is_no_text_shows_its_hex_digits() {
-        assert_eq!(alpn_ends(Some(b"h2")), ['h', '2']);
-        assert_eq!(alpn_ends(Some(b"h")), ['h', 'h']);
-        assert_eq!(alpn_ends(Some(&[0xab, 0xcd])), ['a', 'd']);
-        assert_eq!(alpn_ends(Some(b"")), ['0', '0']);
+        assert_eq!(alpn_ends(Some(*b"h2")), ['h', '2']);
+        assert_eq!(alpn_ends(Some(*b"hh")), ['h', 'h']);
+        assert_eq!(alpn_ends(Some([0xab, 0xcd])), ['a', 'd']);
         assert_eq!(alpn_ends(None), ['0', '0']);
     }
 }

@@ -2,6 +2,7 @@
 //! walked by type and length alone, so that one that is malformed hides none
 //! that follow it. RFC 5246 §7.4.1, RFC 8446 §4.1, RFC 6066, RFC 8701.
 
+use super::handshake::Carrier;
 use super::read::{Read, numbers};
 use super::suites::is_grease;
 use super::{ClientHello, Ech, Sentinel, ServerHello};
@@ -57,7 +58,7 @@ fn without_grease(bytes: &[u8]) -> Vec<u16> {
 }
 
 /// The body of a ClientHello; `None` when not even its fixed part is there.
-pub(super) fn client(body: &[u8], record_version: u16) -> Option<ParsedClient> {
+pub(super) fn client(body: &[u8], record_version: u16, carrier: Carrier) -> Option<ParsedClient> {
     let mut read = Read(body);
     let mut parsed = ParsedClient::default();
     parsed.hello.record_version = record_version;
@@ -65,6 +66,10 @@ pub(super) fn client(body: &[u8], record_version: u16) -> Option<ParsedClient> {
     read.take(32)?;
     parsed.session_id = read.vec8()?.to_vec();
     parsed.hello.session_id_len = u8::try_from(parsed.session_id.len()).unwrap_or(u8::MAX);
+    if carrier == Carrier::Datagrams {
+        // The cookie (RFC 6347 §4.2.1).
+        read.vec8()?;
+    }
     let ciphers = read.vec16()?;
     parsed.malformed |= ciphers.len() % 2 != 0;
     parsed.hello.ciphers = without_grease(ciphers);
@@ -131,6 +136,11 @@ fn client_extension(kind: u16, body: &[u8], parsed: &mut ParsedClient) -> Option
                 let name = names.vec8()?;
                 let grease = matches!(name, &[a, b] if is_grease(u16::from_be_bytes([a, b])));
                 if !grease && hello.alpn.len() < MAX_ALPN {
+                    if let (true, Some(first), Some(last)) =
+                        (hello.alpn.is_empty(), name.first(), name.last())
+                    {
+                        hello.alpn_ends = Some([*first, *last]);
+                    }
                     hello.alpn.push(String::from_utf8_lossy(name).into_owned());
                 }
             }

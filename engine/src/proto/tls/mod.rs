@@ -6,7 +6,9 @@ use crate::evidence::PacketRef;
 use crate::time::CaptureTime;
 use std::sync::Arc;
 
+mod expand;
 mod fingerprint;
+pub(in crate::proto) mod handshake;
 mod hello;
 mod names;
 mod probe;
@@ -15,6 +17,7 @@ mod session;
 mod suite_table;
 mod suites;
 
+pub(in crate::proto) use expand::expand_label;
 pub use names::{
     alert_name, extension_name, group_bits, group_name, is_pq_hybrid, sigalg_name, version_name,
     version_rank,
@@ -110,6 +113,8 @@ pub struct ClientHello {
     pub extensions: Vec<u16>,
     /// ALPN protocol names, lossily as text.
     pub alpn: Vec<String>,
+    /// First and last byte of the first protocol name, as JA4 wants them.
+    pub alpn_ends: Option<[u8; 2]>,
     /// server_name, lower case as sent otherwise.
     pub server_name: Option<String>,
     /// Compression methods.
@@ -198,7 +203,7 @@ pub struct TlsHandshake {
     pub ts: CaptureTime,
     /// Its first packet.
     pub first: PacketRef,
-    /// `tcp`, or `starttls-smtp` and the like.
+    /// `tcp`, `starttls-smtp` and the like, `quic`, `udp-dtls`.
     pub transport: std::borrow::Cow<'static, str>,
     /// What the client offered, shared between equal hellos where possible.
     pub client: Option<Arc<ClientHello>>,

@@ -4,6 +4,7 @@ use super::*;
 use crate::anomaly::AnomalyLog;
 use crate::evidence::PacketRef;
 use crate::policy::Limits;
+use crate::proto::tls::Version;
 use crate::proto::x509::CertificateCache;
 use crate::time::CaptureTime;
 
