@@ -79,6 +79,8 @@ anomaly_kinds! {
     TlsRecordMalformed = "tls_record_malformed", "tls";
     /// A TLS handshake message is malformed, too long, or out of order.
     TlsHandshakeMalformed = "tls_handshake_malformed", "tls";
+    /// A QUIC packet is malformed, or does not decrypt with its public keys.
+    QuicPacketMalformed = "quic_packet_malformed", "tls";
     /// A certificate does not parse as DER X.509.
     X509DerInvalid = "x509_der_invalid", "x509";
     /// A certificate is longer than the limit, or a chain has more than the limit.

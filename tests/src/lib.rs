@@ -22,6 +22,7 @@ pub const TARGETS: &[Target] = &[
     ("decode", decode),
     ("tls", tls),
     ("session", session),
+    ("datagrams", datagrams),
     ("x509", x509),
     ("policy", policy),
     ("manifest", manifest),
@@ -147,6 +148,16 @@ pub fn session(bytes: &[u8]) {
     converse(bytes, |cx, direction, piece| match piece {
         Some(piece) => session.data(cx, direction, piece),
         None => session.gap(cx, direction, 7),
+    });
+    assert!(session.heap_bytes() < 4 << 20);
+}
+
+/// And so do the readers of datagrams, QUIC and DTLS among them.
+pub fn datagrams(bytes: &[u8]) {
+    let mut session = Session::default();
+    converse(bytes, |cx, direction, piece| match piece {
+        Some(piece) => session.datagram(cx, direction, piece),
+        None => Want::Bytes,
     });
     assert!(session.heap_bytes() < 4 << 20);
 }

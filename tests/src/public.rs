@@ -1,6 +1,7 @@
 //! The folder of public captures, and what was measured about them.
 
 use serde_json::Value;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 /// The folder, if there is one; says that a test is skipped if not.
@@ -24,6 +25,23 @@ pub fn truth(folder: &Path) -> Vec<Value> {
         std::fs::read_to_string(folder.join("truth.jsonl")).expect("truth.jsonl is readable");
     text.lines()
         .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect()
+}
+
+/// The source repositories' own expected results whose file begins with
+/// `file`: path of the capture, and content.
+pub fn expected(folder: &Path, file: &str) -> Vec<(String, String)> {
+    let packed = std::fs::File::open(folder.join("expected.jsonl.gz")).expect("it is there");
+    let lines = BufReader::new(flate2::read::GzDecoder::new(packed)).lines();
+    lines
+        .map(|line| serde_json::from_str(&line.expect("gzip")).expect("a line of JSON"))
+        .filter(|value: &Value| text(value, "file").starts_with(file))
+        .map(|value| {
+            (
+                text(&value, "path").to_owned(),
+                text(&value, "content").to_owned(),
+            )
+        })
         .collect()
 }
 

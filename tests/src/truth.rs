@@ -124,6 +124,28 @@ fn session_of_truth(session: &Value) -> String {
     )
 }
 
+/// What of a client's hello is compared for QUIC and DTLS: its protocols and,
+/// where tshark gives one, JA3.
+fn offer_of_truth(session: &Value) -> String {
+    let alpn: Vec<&str> = list(session, "ch_alpn")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    format!("{} {}", alpn.join(","), text(session, "ja3"))
+}
+
+fn offer_of_run(row: &Row, with_ja3: bool) -> String {
+    let alpn: Vec<&str> = list_of(row, "client_alpn");
+    let ja3 = if with_ja3 { runs::text(row, "ja3") } else { "" };
+    format!("{} {ja3}", alpn.join(","))
+}
+
+fn list_of<'r>(row: &'r Row, column: &str) -> Vec<&'r str> {
+    let items = row.get(column).and_then(Value::as_array);
+    let items = items.into_iter().flatten();
+    items.filter_map(Value::as_str).collect()
+}
+
 fn session_of_run(row: &Row) -> String {
     let value = |column| runs::number(row, column).unwrap_or_default();
     format!(
@@ -167,6 +189,16 @@ const EXPLAINED: &[(&str, &str, &str)] = &[
         "quic/ja4/chrome-cloudflare-quic-with-secrets.pcapng",
         "certs",
         "TLS 1.3: visible only with the secrets that were taken out of the file",
+    ),
+    (
+        "quic/nDPI/default/quic-v2.pcapng",
+        "certs",
+        "TLS 1.3: visible only with the secrets that were taken out of the file",
+    ),
+    (
+        "tls/ja4/tls-non-ascii-alpn.pcapng",
+        "ja4",
+        "published before the specification gave the hex digits of an ALPN that is no text",
     ),
     (
         "weak_tls/zeek/tls/ssl-v2.pcap",
@@ -305,38 +337,52 @@ fn public_captures_agree_with_what_was_measured() {
                 .iter()
                 .filter_map(|row| Some((runs::number(row, "flow_id")?, row)))
                 .collect();
-            let mut sessions: BTreeMap<Ends, Vec<String>> = BTreeMap::new();
+            let mut sessions: BTreeMap<(bool, Ends), Vec<&Row>> = BTreeMap::new();
             for row in &tls {
                 let flow = runs::number(row, "flow_id").and_then(|id| by_flow.get(&id));
                 let Some(flow) = flow else {
                     panic!("{path}: a handshake without its flow")
                 };
                 let (key, _) = flow_ends(flow);
-                sessions.entry(key).or_default().push(session_of_run(row));
+                let udp = runs::text(flow, "proto") == "udp";
+                sessions.entry((udp, key)).or_default().push(row);
             }
             for session in list(&truth, "tls") {
-                // DTLS and QUIC come with a later version.
-                if text(session, "proto") != "tls" {
+                let kind = match text(session, "proto") {
+                    "tls" => "tls",
+                    "dtls" => "dtls",
+                    "quic" => "quic",
+                    _ => continue,
+                };
+                let Some((carrier, stream)) = text(session, "stream").split_once(':') else {
                     continue;
-                }
-                let stream = text(session, "stream").trim_start_matches("tcp:");
-                let stream = list(&truth, "tcp")
+                };
+                let stream = list(&truth, carrier)
                     .iter()
                     .find(|tcp| number(tcp, "id").to_string() == stream);
                 let Some(stream) = stream else { continue };
                 let (key, _) = ordered(endpoint(stream, "a"), endpoint(stream, "b"));
                 let expected = session_of_truth(session);
-                let found = sessions.get(&key).map(Vec::as_slice).unwrap_or_default();
-                let actual = found
-                    .iter()
-                    .find(|session| **session == expected)
-                    .or(found.first())
-                    .map_or("nothing", String::as_str);
-                scores.entry("tls").or_default().check(
-                    || format!("{path} {key:?}"),
-                    &expected,
-                    actual,
-                );
+                let found = sessions.get(&(carrier == "udp", key.clone()));
+                let found = found.map(Vec::as_slice).unwrap_or_default();
+                let same = |row: &&&Row| session_of_run(row) == expected;
+                let row = found.iter().find(same).or(found.first());
+                let actual = row.map_or_else(|| "nothing".to_owned(), |row| session_of_run(row));
+                let what = || format!("{path} {key:?}");
+                scores
+                    .entry(kind)
+                    .or_default()
+                    .check(what, &expected, &actual);
+                if let Some(row) = row
+                    && kind != "tls"
+                {
+                    let expected = offer_of_truth(session);
+                    let actual = offer_of_run(row, !text(session, "ja3").is_empty());
+                    scores
+                        .entry("offers")
+                        .or_default()
+                        .check(what, &expected, &actual);
+                }
             }
         }
         if !explained(&path, "certs") {
@@ -344,10 +390,8 @@ fn public_captures_agree_with_what_was_measured() {
                 .iter()
                 .map(|row| runs::text(row, "fingerprint").to_owned())
                 .collect();
-            let of_tls = list(&truth, "tls")
+            let expected: BTreeSet<&str> = list(&truth, "tls")
                 .iter()
-                .filter(|tls| text(tls, "proto") == "tls");
-            let expected: BTreeSet<&str> = of_tls
                 .flat_map(|tls| list(tls, "certs"))
                 .filter_map(Value::as_str)
                 .collect();
@@ -365,7 +409,82 @@ fn public_captures_agree_with_what_was_measured() {
         }
         std::fs::remove_dir_all(&report.folder).expect("the run folder can be removed");
     }
+    print(&scores);
+    println!("unreadable although tshark reads packets: {unreadable:#?}");
     for (kind, score) in &scores {
+        assert!(
+            score.percent() >= 99.0,
+            "{kind} agree only to {:.3} %",
+            score.percent()
+        );
+    }
+    assert!(unreadable.is_empty(), "{unreadable:#?}");
+}
+
+/// JA4 as its authors published it for their own captures: address and port of
+/// the client with the value, of each stream.
+fn published_ja4(snapshot: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let (mut source, mut port) = ("", "");
+    for line in snapshot.lines() {
+        let line = line.trim_start_matches(['-', ' ']);
+        match line.split_once(": ") {
+            Some(("src", value)) => source = value,
+            Some(("src_port", value)) => port = value,
+            Some(("ja4", value)) => found.push((format!("{source} {port}"), value.to_owned())),
+            _ => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn ja4_is_as_published() {
+    let Some(folder) = public::folder("ja4_is_as_published") else {
+        return;
+    };
+    let out = tempfile::tempdir().expect("a folder for runs");
+    let mut scores: BTreeMap<&str, Score> = BTreeMap::new();
+    for (path, snapshot) in public::expected(&folder, "rust/ja4/src/snapshots/") {
+        if explained(&path, "ja4") {
+            continue;
+        }
+        let Ok(report) = runs::run(&folder.join(&path), out.path(), &How::default()) else {
+            continue;
+        };
+        let rows = runs::table(&report.folder, "tls_handshakes");
+        let ours: BTreeSet<(String, &str)> = rows
+            .iter()
+            .map(|row| {
+                let port = runs::number(row, "src_port").unwrap_or_default();
+                (
+                    format!("{} {port}", runs::text(row, "src_ip")),
+                    runs::text(row, "ja4"),
+                )
+            })
+            .collect();
+        for (client, ja4) in published_ja4(&snapshot) {
+            let kind = if ja4.starts_with('q') { "quic" } else { "tcp" };
+            let of_client = ours.iter().filter(|(ends, _)| *ends == client);
+            let mut of_client = of_client.map(|(_, ja4)| *ja4);
+            let actual = if ours.contains(&(client.clone(), ja4.as_str())) {
+                ja4.as_str()
+            } else {
+                of_client.next().unwrap_or("nothing")
+            };
+            let what = || format!("{path} {client}");
+            scores.entry(kind).or_default().check(what, &ja4, actual);
+        }
+    }
+    print(&scores);
+    assert!(scores.contains_key("quic"));
+    for (kind, score) in &scores {
+        assert!(score.differ.is_empty(), "{kind}: {:#?}", score.differ);
+    }
+}
+
+fn print(scores: &BTreeMap<&str, Score>) {
+    for (kind, score) in scores {
         println!(
             "{kind}: {:.3} % ({} equal, {} differ)",
             score.percent(),
@@ -376,13 +495,4 @@ fn public_captures_agree_with_what_was_measured() {
             println!("    {line}");
         }
     }
-    println!("unreadable although tshark reads packets: {unreadable:#?}");
-    for (kind, score) in &scores {
-        assert!(
-            score.percent() >= 99.0,
-            "{kind} agree only to {:.3} %",
-            score.percent()
-        );
-    }
-    assert!(unreadable.is_empty(), "{unreadable:#?}");
 }

@@ -12,7 +12,10 @@ use crate::time::CaptureTime;
 
 pub mod x509;
 pub mod tls;
+mod assembly;
 pub mod plain;
+mod dtls;
+mod quic;
 pub mod session;
 
 /// Which end of the flow sent something.

@@ -8,10 +8,12 @@
 //! [`Session::data`] and [`Session::skipped`]; [`Session::gap`] is told of
 //! missing bytes that were wanted, and of no others.
 
+use super::dtls::DtlsSession;
 use super::plain::PlaintextFacts;
 use super::plain::StartTls;
 use super::plain::reader::{Next, Reader, Role, Scene, Sealed, Services};
-use super::plain::registry::{DATAGRAM, Look, Match, Nature, Protocol, STREAM, by_port};
+use super::plain::registry::{DATAGRAM, Look, Match, Nature, Open, Protocol, STREAM, by_port};
+use super::quic::QuicSession;
 use super::tls::{self, TlsSession};
 use super::{Confidence, Cx, Direction, Probe, SessionFacts, Want};
 use crate::evidence::PacketRef;
@@ -120,6 +122,8 @@ enum Phase {
         /// Whether TLS was seen; false just after an upgrade was agreed on.
         seen: bool,
     },
+    Quic(Box<QuicSession>),
+    Dtls(Box<DtlsSession>),
     Plain {
         reader: Box<dyn Reader>,
         client: Direction,
@@ -198,7 +202,15 @@ impl Inner {
             }
             let next = match &mut self.phase {
                 Phase::Opaque => return Want::Nothing,
+                Phase::Detecting(_) if self.datagrams => {
+                    match self.detect_datagram(cx, direction, rest) {
+                        None => continue,
+                        Some(want) => return want,
+                    }
+                }
                 Phase::Detecting(_) => return self.detect(cx, direction, rest),
+                Phase::Quic(session) => Next::Want(session.datagram(cx, direction, rest)),
+                Phase::Dtls(session) => Next::Want(session.datagram(cx, direction, rest)),
                 Phase::Tls { session, seen } => {
                     if !*seen {
                         if tls::probe(rest) == Probe::No {
@@ -280,6 +292,8 @@ impl Inner {
                 Want::Bytes
             }
             Phase::Tls { session, .. } => session.gap(cx, direction, len),
+            // Datagrams have no gaps.
+            Phase::Quic(_) | Phase::Dtls(_) => Want::Bytes,
             Phase::Plain { reader, client, .. } => reader.gap(
                 if direction == *client {
                     Role::Client
@@ -295,27 +309,6 @@ impl Inner {
 
     fn datagram(&mut self, cx: &mut Cx<'_>, direction: Direction, bytes: &[u8]) -> Want {
         self.datagrams = true;
-        if let Phase::Detecting(hunt) = &mut self.phase {
-            let look = look(cx, direction, bytes, &[], true);
-            let found = DATAGRAM
-                .iter()
-                .find_map(|protocol| match (protocol.probe)(&look) {
-                    Match::Yes(role) => Some(Found::Plain(protocol, role)),
-                    Match::No | Match::NeedMore => None,
-                });
-            match found {
-                Some(found) => self.settle(cx.packet, direction, found),
-                None => {
-                    let hunt = hunt.get_or_insert_default();
-                    hunt.unknown_datagrams = hunt.unknown_datagrams.saturating_add(1);
-                    if hunt.unknown_datagrams >= MAX_UNKNOWN_DATAGRAMS {
-                        self.phase = Phase::Opaque;
-                        return Want::Nothing;
-                    }
-                    return Want::Bytes;
-                }
-            }
-        }
         match self.feed(cx, direction, bytes) {
             Want::Nothing => Want::Nothing,
             Want::Bytes | Want::Skip(_) => {
@@ -323,6 +316,31 @@ impl Inner {
                 Want::Bytes
             }
         }
+    }
+
+    /// Looks at a datagram; gives what to answer while nobody knows it.
+    fn detect_datagram(&mut self, cx: &Cx<'_>, direction: Direction, bytes: &[u8]) -> Option<Want> {
+        let look = look(cx, direction, bytes, &[], true);
+        let found = DATAGRAM
+            .iter()
+            .find_map(|protocol| match (protocol.probe)(&look) {
+                Match::Yes(role) => Some(Found::Plain(protocol, role)),
+                Match::No | Match::NeedMore => None,
+            });
+        if let Some(found) = found {
+            self.settle(cx.packet, direction, found);
+            return None;
+        }
+        let Phase::Detecting(hunt) = &mut self.phase else {
+            return Some(Want::Nothing);
+        };
+        let hunt = hunt.get_or_insert_default();
+        hunt.unknown_datagrams = hunt.unknown_datagrams.saturating_add(1);
+        if hunt.unknown_datagrams >= MAX_UNKNOWN_DATAGRAMS {
+            self.phase = Phase::Opaque;
+            return Some(Want::Nothing);
+        }
+        Some(Want::Bytes)
     }
 
     /// Looks at a stream's beginning, together with what was kept of it.
@@ -413,6 +431,17 @@ impl Inner {
             }
             Found::Plain(protocol, role) => {
                 self.services.add(protocol.name);
+                let open = match protocol.open {
+                    Open::Reader(open) => open,
+                    Open::Quic => {
+                        self.phase = Phase::Quic(Box::new(QuicSession::new()));
+                        return;
+                    }
+                    Open::Dtls => {
+                        self.phase = Phase::Dtls(Box::new(DtlsSession::new()));
+                        return;
+                    }
+                };
                 let encrypted = protocol.nature == Nature::Encrypted;
                 let facts = self.facts.get_or_insert_default();
                 // Inside a tunnel, what is readable there says more than the tunnel.
@@ -423,7 +452,7 @@ impl Inner {
                     facts.recognised = packet;
                 }
                 self.phase = Phase::Plain {
-                    reader: (protocol.open)(),
+                    reader: open(),
                     client: match role {
                         Role::Client => direction,
                         Role::Server => direction.flip(),
@@ -474,6 +503,8 @@ impl Inner {
         let encrypted = match &self.phase {
             Phase::Detecting(_) | Phase::Opaque => return,
             Phase::Tls { .. }
+            | Phase::Quic(_)
+            | Phase::Dtls(_)
             | Phase::Plain {
                 encrypted: true, ..
             } => len,
@@ -510,6 +541,8 @@ impl Inner {
         let phase = match &self.phase {
             Phase::Detecting(Some(hunt)) => size_of::<Hunt>() + hunt.heap_bytes(),
             Phase::Tls { session, .. } => size_of::<TlsSession>() + session.heap_bytes(),
+            Phase::Quic(session) => size_of::<QuicSession>() + session.heap_bytes(),
+            Phase::Dtls(session) => size_of::<DtlsSession>() + session.heap_bytes(),
             Phase::Plain { reader, .. } => size_of_val(&**reader) + reader.heap_bytes(),
             Phase::Detecting(None) | Phase::Opaque => 0,
         };
@@ -530,6 +563,8 @@ impl Inner {
         }
         let tls = match self.phase {
             Phase::Tls { session, .. } => session.end(cx),
+            Phase::Quic(session) => session.end(cx),
+            Phase::Dtls(session) => session.end(cx),
             Phase::Plain { mut reader, .. } => {
                 if let Some(facts) = &mut self.facts {
                     reader.end(cx, facts);

@@ -10,6 +10,7 @@ use super::{
     desktop, dns, ftp, http, imap, irc, ldap, messaging, mysql, named, nntp, pop3, postgresql,
     redis, smtp, syslog, telnet, tunnels, udp, voice, xmpp,
 };
+use crate::proto::{dtls, quic};
 use Nature::{Encrypted, Infrastructure, Plain};
 
 /// How a protocol's bytes count.
@@ -84,7 +85,18 @@ pub(crate) struct Protocol {
     /// Whether bytes are its beginning.
     pub probe: fn(&Look<'_>) -> Match,
     /// Who reads on.
-    pub open: fn() -> Box<dyn Reader>,
+    pub open: Open,
+}
+
+/// Who reads a protocol on.
+#[derive(Clone, Copy)]
+pub(crate) enum Open {
+    /// A reader of its own.
+    Reader(fn() -> Box<dyn Reader>),
+    /// The handshakes inside QUIC.
+    Quic,
+    /// Those of DTLS.
+    Dtls,
 }
 
 const fn row(
@@ -96,6 +108,16 @@ const fn row(
     Protocol {
         name,
         nature,
+        probe,
+        open: Open::Reader(open),
+    }
+}
+
+/// A row of a protocol that is TLS over datagrams.
+const fn secure(name: &'static str, probe: fn(&Look<'_>) -> Match, open: Open) -> Protocol {
+    Protocol {
+        name,
+        nature: Encrypted,
         probe,
         open,
     }
@@ -182,9 +204,10 @@ pub(crate) static STREAM: &[Protocol] = &[
 /// Over UDP and other datagrams.
 pub(crate) static DATAGRAM: &[Protocol] = &[
     row("dns", Infrastructure, dns::probe_dns, dns::open_datagram),
-    row("quic", Encrypted, udp::probe_quic, named),
-    row("dtls", Encrypted, udp::probe_dtls, named),
-    row("stun", Infrastructure, udp::probe_stun, named),
+    secure("quic", quic::probe, Open::Quic),
+    row("quic", Encrypted, quic::probe_google, named),
+    secure("dtls", dtls::probe, Open::Dtls),
+    row("stun", Infrastructure, udp::probe_stun, udp::open_stun),
     row("ntp", Infrastructure, udp::probe_ntp, named),
     row("nbns", Infrastructure, dns::probe_nbns, dns::open_datagram),
     row("mdns", Infrastructure, dns::probe_mdns, dns::open_datagram),
