@@ -65,7 +65,10 @@ impl QuicSession {
         let mut rest = bytes;
         while let Some(first) = rest.first() {
             if first & 0x80 == 0 {
-                self.short(direction, rest.len());
+                // Behind a packet, what lacks the fixed bit is padding.
+                if rest.len() == datagram_len || first & 0x40 != 0 {
+                    self.short(direction, rest.len());
+                }
                 break;
             }
             let Some(packet) = long(&mut rest) else {
@@ -101,12 +104,13 @@ impl QuicSession {
     /// keys that the server's Finished confirms: a client's shows that it went on.
     fn short(&mut self, direction: Direction, len: usize) {
         let is_client = self.client == Some(direction);
-        if is_client && self.handshakes.has_server_hello() {
+        if self.client.is_none() || !self.handshakes.has_server_hello() {
+            return;
+        }
+        if is_client {
             self.handshakes.established();
         }
-        if self.client.is_some() {
-            self.handshakes.application_bytes(is_client, len);
-        }
+        self.handshakes.application_bytes(is_client, len);
     }
 
     fn long(
