@@ -189,6 +189,7 @@ pub fn report() -> Report {
         anomaly_rows: 41,
         flows: 1_204,
         tls_handshakes: 332,
+        dns_queries: 77,
         certificates: 96,
         elapsed: Duration::from_millis(1_234),
     }
@@ -223,6 +224,7 @@ pub fn empty_report() -> Report {
         anomaly_rows: 0,
         flows: 0,
         tls_handshakes: 0,
+        dns_queries: 0,
         certificates: 0,
         elapsed: Duration::from_millis(12),
     }

@@ -55,6 +55,12 @@ pub struct Limits {
     pub http_ordered: usize,
     /// Clients, endpoints and credentials that are told apart by what they did.
     pub api_subjects: usize,
+    /// DNS questions of one flow that wait for an answer.
+    pub dns_waiting: usize,
+    /// Seconds after which a DNS question counts as unanswered.
+    pub dns_answer_seconds: i64,
+    /// Bytes of answers kept of one DNS response.
+    pub dns_answer_bytes: usize,
     /// Tunnels inside tunnels.
     pub tunnel_depth: u8,
     /// Bytes that a compressed capture may inflate to, as a multiple of its size.
@@ -105,6 +111,14 @@ impl Default for Limits {
             http_body_ratio: 100,
             http_ordered: 16_384,
             api_subjects: 65_536,
+            // A client asks a few at a time; between two resolvers that share one
+            // port some hundred may be open.
+            dns_waiting: 256,
+            // BIND gives up after at most 30 seconds (resolver-query-timeout).
+            dns_answer_seconds: 30,
+            // The largest that fits a stream's message is 64 KiB; a quarter of it
+            // holds every answer but those of zone transfers and tunnels.
+            dns_answer_bytes: 16 << 10,
             tunnel_depth: 8,
             // DEFLATE cannot exceed 1,032 to one.
             decompression_ratio: 1_000,

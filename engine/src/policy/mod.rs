@@ -294,6 +294,7 @@ fn problems(shape: &Shape) -> Vec<(&'static str, String)> {
         ("limits.udp_idle_seconds", limits.udp_idle_seconds),
         ("limits.icmp_idle_seconds", limits.icmp_idle_seconds),
         ("limits.fragment_seconds", limits.fragment_seconds),
+        ("limits.dns_answer_seconds", limits.dns_answer_seconds),
     ] {
         check(
             (1..=31_536_000).contains(&value),
@@ -332,6 +333,8 @@ fn problems(shape: &Shape) -> Vec<(&'static str, String)> {
         ("limits.http_head_bytes", limits.http_head_bytes, 1_024),
         ("limits.http_ordered", limits.http_ordered, 1),
         ("limits.api_subjects", limits.api_subjects, 1),
+        ("limits.dns_waiting", limits.dns_waiting, 1),
+        ("limits.dns_answer_bytes", limits.dns_answer_bytes, 512),
     ] {
         check(value >= least, key, &format!("must be at least {least}"));
     }

@@ -13,6 +13,7 @@ use crate::time::CaptureTime;
 pub mod x509;
 pub mod tls;
 mod assembly;
+pub mod dns;
 pub mod plain;
 mod dtls;
 mod quic;
@@ -89,6 +90,8 @@ pub struct Cx<'a> {
 pub enum LiveRow {
     /// For `http_transactions`.
     Http(Box<plain::http::HttpTransaction>),
+    /// For `dns_queries`.
+    Dns(dns::DnsQuery),
 }
 
 /// How a service was recognised.

@@ -96,6 +96,8 @@ pub struct Report {
     pub flows: u64,
     /// Rows of `tls_handshakes`.
     pub tls_handshakes: u64,
+    /// Rows of `dns_queries`.
+    pub dns_queries: u64,
     /// Rows of `certificates`.
     pub certificates: u64,
     /// Wall time of the run.
@@ -243,6 +245,7 @@ impl Run<'_> {
             anomaly_rows: rows.anomalies,
             flows: rows.flows,
             tls_handshakes: rows.tls_handshakes,
+            dns_queries: rows.dns_queries,
             certificates: rows.certificates,
             elapsed: self.started.elapsed(),
         })
@@ -274,6 +277,7 @@ impl Run<'_> {
             captures.iter().map(|capture| capture.packets).sum(),
         );
         counts.insert("flows".to_owned(), rows.flows);
+        counts.insert("dns_queries".to_owned(), rows.dns_queries);
         let usage = usage::of_this_process();
         ManifestInput {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -281,6 +285,7 @@ impl Run<'_> {
             command_line: request.command_line.clone(),
             policy: request.policy_name.clone(),
             policy_sha256: hex(&request.policy.digest()),
+            public_suffix_list: crate::proto::dns::suffix::LIST,
             host: usage::host_name(),
             started,
             ended: SystemTime::now(),

@@ -14,7 +14,7 @@ use crate::policy::Policy;
 use crate::proto::session::Session;
 use crate::proto::{LiveRow, SessionFacts};
 use crate::seal::OutputSet;
-use crate::table::{CertificateBook, HttpRow};
+use crate::table::{CertificateBook, DnsRow, HttpRow};
 use rayon::prelude::*;
 
 /// Findings after which a lane gives what it gathered to the pipeline.
@@ -48,6 +48,7 @@ struct Lane {
     http: Vec<((u64, u64, u32), HttpRow)>,
     /// Flows whose chains wait for certificates from the rest of the capture.
     waiting: Vec<Ended<SessionFacts>>,
+    dns: Vec<((u64, u64, u32), DnsRow)>,
 }
 
 /// A chunk's place in the numbering of packets.
@@ -79,6 +80,7 @@ impl<'p> Pipeline<'p> {
             judged: Vec::new(),
             http: Vec::new(),
             waiting: Vec::new(),
+            dns: Vec::new(),
         };
         Self {
             policy,
@@ -222,12 +224,36 @@ impl<'p> Pipeline<'p> {
                     }
                 }
                 lane.judge(policy, validator);
+                // Time-outs let rows of several flows go with one packet.
+                lane.dns.sort_by_key(|(order, _)| *order);
             });
+    }
+
+    /// Writes the DNS rows, by the packet that made them whole.
+    fn write_dns(&mut self, outputs: &mut OutputSet) -> Result<()> {
+        let mut order: Vec<((u64, u64, u32), usize)> = Vec::new();
+        for (lane, of_lane) in self.lanes.iter().enumerate() {
+            order.extend(of_lane.dns.iter().map(|(order, _)| (*order, lane)));
+        }
+        order.par_sort_unstable();
+        let mut rows: Vec<_> = self
+            .lanes
+            .iter_mut()
+            .map(|lane| lane.dns.drain(..))
+            .collect();
+        for (_, lane) in order {
+            // Each lane's rows stand in this order already.
+            if let Some((_, row)) = rows.get_mut(lane).and_then(Iterator::next) {
+                outputs.push_dns(row)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the rows of flows that ended, by the packet that ended them.
     fn write(&mut self, outputs: &mut OutputSet) -> Result<()> {
         self.write_http(outputs)?;
+        self.write_dns(outputs)?;
         let mut order: Vec<(u64, u64, u32, usize, usize)> = Vec::new();
         for (lane, of_lane) in self.lanes.iter().enumerate() {
             for (row, judged) in of_lane.judged.iter().enumerate() {
@@ -293,6 +319,9 @@ impl<'p> Pipeline<'p> {
             for lane in lanes {
                 for (_, row) in lane.http.drain(..) {
                     outputs.push_http(row)?;
+                }
+                for (_, row) in lane.dns.drain(..) {
+                    outputs.push_dns(row)?;
                 }
                 for judged in lane.judged.drain(..).flatten() {
                     push(outputs, &mut self.certificates, judged)?;
@@ -362,6 +391,7 @@ impl Lane {
         for Live { order, flow, row } in self.shard.live.drain(..) {
             match row {
                 LiveRow::Http(tx) => self.http.push((order, judge_http(flow, tx))),
+                LiveRow::Dns(query) => self.dns.push((order, DnsRow { flow, query })),
             }
         }
         let room = (policy.limits.waiting_flows / SHARDS).max(1);

@@ -55,6 +55,8 @@ pub struct ManifestInput {
     pub policy: String,
     /// SHA-256 of the policy, hex.
     pub policy_sha256: String,
+    /// Public suffix list by which registered domains were told.
+    pub public_suffix_list: &'static str,
     /// Name of the machine.
     pub host: String,
     /// When the run began.
@@ -114,6 +116,7 @@ pub(super) fn sealed_manifest(
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         "command_line": input.command_line,
         "policy": { "name": input.policy, "sha256": input.policy_sha256 },
+        "public_suffix_list": input.public_suffix_list,
         "host": input.host,
         "started": moment(input.started).to_string(),
         "ended": moment(input.ended).to_string(),

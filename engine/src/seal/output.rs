@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::finding::{CoverageRow, Finding, Verdict};
 use crate::flow::FlowRecord;
 use crate::table::{
-    CaptureRow, CertificateRow, FileMeta, HttpRow, InterfaceRow, Row, TableWriter, TlsRow,
+    CaptureRow, CertificateRow, DnsRow, FileMeta, HttpRow, InterfaceRow, Row, TableWriter, TlsRow,
 };
 
 type Writer<R> = TableWriter<R, HashedFile>;
@@ -22,6 +22,7 @@ pub struct OutputSet {
     interfaces: Writer<InterfaceRow>,
     flows: Writer<FlowRecord>,
     tls: Writer<TlsRow>,
+    dns: Writer<DnsRow>,
     certificates: Writer<CertificateRow>,
     http: Writer<HttpRow>,
     findings: Writer<Finding>,
@@ -46,6 +47,7 @@ impl OutputSet {
             interfaces: writer(folder, key, meta)?,
             flows: writer(folder, key, meta)?,
             tls: writer(folder, key, meta)?,
+            dns: writer(folder, key, meta)?,
             certificates: writer(folder, key, meta)?,
             http: writer(folder, key, meta)?,
             findings: writer(folder, key, meta)?,
@@ -81,6 +83,11 @@ impl OutputSet {
         self.tls.push(row)
     }
 
+    /// A DNS question with its answer.
+    pub fn push_dns(&mut self, row: DnsRow) -> Result<()> {
+        self.dns.push(row)
+    }
+
     /// A certificate; see [`crate::table::CertificateBook`].
     pub fn push_certificate(&mut self, row: CertificateRow) -> Result<()> {
         self.certificates.push(row)
@@ -111,11 +118,12 @@ impl OutputSet {
         self.verdicts.push(row)
     }
 
-    /// Rows of `flows`, `tls_handshakes`, `certificates` and `anomalies` so far.
+    /// Rows of the tables that grow with the capture so far.
     pub fn row_counts(&self) -> RowCounts {
         RowCounts {
             flows: self.flows.rows(),
             tls_handshakes: self.tls.rows(),
+            dns_queries: self.dns.rows(),
             certificates: self.certificates.rows(),
             anomalies: self.anomalies.rows(),
         }
@@ -137,6 +145,7 @@ impl OutputSet {
         close(self.interfaces, folder)?;
         close(self.flows, folder)?;
         close(self.tls, folder)?;
+        close(self.dns, folder)?;
         close(self.certificates, folder)?;
         close(self.http, folder)?;
         close(self.findings, folder)?;
@@ -153,6 +162,8 @@ pub struct RowCounts {
     pub flows: u64,
     /// Of `tls_handshakes`.
     pub tls_handshakes: u64,
+    /// Of `dns_queries`.
+    pub dns_queries: u64,
     /// Of `certificates`.
     pub certificates: u64,
     /// Of `anomalies`.

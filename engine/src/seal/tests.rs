@@ -32,6 +32,7 @@ fn input() -> ManifestInput {
         ],
         policy: "built-in".into(),
         policy_sha256: "00".repeat(32),
+        public_suffix_list: "psl 2.1.247",
         host: "analyst".into(),
         started,
         ended: started + Duration::from_nanos(1),

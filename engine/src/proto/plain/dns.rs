@@ -1,14 +1,17 @@
 //! DNS (RFC 1035 §4) over TCP and UDP, and its relatives of the same message:
 //! mDNS (RFC 6762), LLMNR (RFC 4795), NetBIOS name service (RFC 1002 §4.2).
-//! Recognised by a sane header and a question that parses; messages are
-//! counted, and not otherwise read here.
+//! Recognised by a sane header and a question that parses. What messages say
+//! is read by [`crate::proto::dns`].
 
+use super::PlaintextFacts;
 use super::reader::{Frame, Frames, Measure, Next, Reader, Role, Scene};
 use super::registry::{Look, Match};
 use super::text::be16;
-use crate::proto::Want;
+use crate::proto::dns::Transport;
+use crate::proto::dns::message::{Broken, HEADER};
+use crate::proto::dns::pairs::Pairs;
+use crate::proto::{Cx, Direction, Want};
 
-const HEADER: usize = 12;
 /// Questions that mDNS may send at once, generously.
 const MAX_QUESTIONS: u16 = 64;
 
@@ -65,14 +68,32 @@ pub(super) fn probe_llmnr(look: &Look<'_>) -> Match {
     }
 }
 
-/// The reader for datagrams.
-pub(super) fn open_datagram() -> Box<dyn Reader> {
-    Box::new(Datagrams)
+/// The reader for datagrams of unicast DNS.
+pub(super) fn open_dns() -> Box<dyn Reader> {
+    Datagrams::open(Transport::Udp)
+}
+
+/// For NetBIOS names.
+pub(super) fn open_nbns() -> Box<dyn Reader> {
+    Datagrams::open(Transport::Nbns)
+}
+
+/// For mDNS.
+pub(super) fn open_mdns() -> Box<dyn Reader> {
+    Datagrams::open(Transport::Mdns)
+}
+
+/// For LLMNR.
+pub(super) fn open_llmnr() -> Box<dyn Reader> {
+    Datagrams::open(Transport::Llmnr)
 }
 
 /// The reader for streams.
 pub(super) fn open_stream() -> Box<dyn Reader> {
-    Box::new(Stream::default())
+    Box::new(Stream {
+        pairs: Pairs::new(Transport::Tcp),
+        sides: Default::default(),
+    })
 }
 
 fn probe_datagram(look: &Look<'_>, wants_netbios: bool) -> Match {
@@ -201,24 +222,60 @@ fn name(bytes: &[u8], mut at: usize) -> Name {
     }
 }
 
+/// Longest beginning of a message in a stream that is read.
+const MAX_MESSAGE: usize = 16 << 10;
+
+/// Counts a message and has it read.
+fn message(pairs: &mut Pairs, scene: &mut Scene<'_, '_>, from: Role, bytes: &[u8], whole: bool) {
+    // A reader knows roles, not directions; all that counts is that they differ.
+    let from = match from {
+        Role::Client => Direction::Orig,
+        Role::Server => Direction::Resp,
+    };
+    if bytes.len() >= HEADER {
+        scene.facts.dns_messages = scene.facts.dns_messages.saturating_add(1);
+    }
+    let broken = pairs.message(scene.cx, from, bytes, whole);
+    if let Some(broken) = broken {
+        scene.malformed(Broken::text(broken));
+    }
+}
+
 #[derive(Debug)]
-struct Datagrams;
+struct Datagrams {
+    pairs: Pairs,
+}
+
+impl Datagrams {
+    fn open(transport: Transport) -> Box<dyn Reader> {
+        Box::new(Self {
+            pairs: Pairs::new(transport),
+        })
+    }
+}
 
 impl Reader for Datagrams {
-    fn data(&mut self, scene: &mut Scene<'_, '_>, _from: Role, bytes: &[u8]) -> Next {
-        if bytes.len() >= HEADER {
-            scene.facts.dns_messages = scene.facts.dns_messages.saturating_add(1);
-        }
+    fn data(&mut self, scene: &mut Scene<'_, '_>, from: Role, bytes: &[u8]) -> Next {
+        message(&mut self.pairs, scene, from, bytes, true);
         Next::BYTES
     }
 
     fn gap(&mut self, _from: Role, _len: u64) -> Want {
         Want::Bytes
     }
+
+    fn end(&mut self, cx: &mut Cx<'_>, _facts: &mut PlaintextFacts) {
+        self.pairs.end(cx);
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.pairs.heap_bytes()
+    }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stream {
+    pairs: Pairs,
     sides: [Frames; 2],
 }
 
@@ -227,9 +284,12 @@ impl Reader for Stream {
         let mut rest = bytes;
         let frames = &mut self.sides[from.index()];
         loop {
-            match frames.next(&mut rest, 2 + HEADER, measure) {
-                Frame::Message(_) => {
-                    scene.facts.dns_messages = scene.facts.dns_messages.saturating_add(1);
+            match frames.next(&mut rest, MAX_MESSAGE, measure) {
+                Frame::Message(piece) => {
+                    let stated = be16(&piece, 0).map(usize::from).unwrap_or_default();
+                    let there = piece.get(2..).unwrap_or_default();
+                    let whole = there.len() >= stated;
+                    message(&mut self.pairs, scene, from, there, whole);
                 }
                 Frame::Want(want) => return Next::Want(want),
                 Frame::Lost => {
@@ -244,8 +304,12 @@ impl Reader for Stream {
         self.sides[from.index()].gap()
     }
 
+    fn end(&mut self, cx: &mut Cx<'_>, _facts: &mut PlaintextFacts) {
+        self.pairs.end(cx);
+    }
+
     fn heap_bytes(&self) -> usize {
-        self.sides.iter().map(Frames::heap_bytes).sum()
+        self.sides.iter().map(Frames::heap_bytes).sum::<usize>() + self.pairs.heap_bytes()
     }
 }
 

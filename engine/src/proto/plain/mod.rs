@@ -123,6 +123,6 @@ pub const MAX_CREDENTIALS: usize = 32;
 pub const MAX_HTTP_EXCHANGES: usize = 256;
 
 #[cfg(test)]
-pub(in crate::proto) mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

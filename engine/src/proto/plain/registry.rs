@@ -203,20 +203,15 @@ pub(crate) static STREAM: &[Protocol] = &[
 
 /// Over UDP and other datagrams.
 pub(crate) static DATAGRAM: &[Protocol] = &[
-    row("dns", Infrastructure, dns::probe_dns, dns::open_datagram),
+    row("dns", Infrastructure, dns::probe_dns, dns::open_dns),
     secure("quic", quic::probe, Open::Quic),
     row("quic", Encrypted, quic::probe_google, named),
     secure("dtls", dtls::probe, Open::Dtls),
     row("stun", Infrastructure, udp::probe_stun, udp::open_stun),
     row("ntp", Infrastructure, udp::probe_ntp, named),
-    row("nbns", Infrastructure, dns::probe_nbns, dns::open_datagram),
-    row("mdns", Infrastructure, dns::probe_mdns, dns::open_datagram),
-    row(
-        "llmnr",
-        Infrastructure,
-        dns::probe_llmnr,
-        dns::open_datagram,
-    ),
+    row("nbns", Infrastructure, dns::probe_nbns, dns::open_nbns),
+    row("mdns", Infrastructure, dns::probe_mdns, dns::open_mdns),
+    row("llmnr", Infrastructure, dns::probe_llmnr, dns::open_llmnr),
     row("ssdp", Infrastructure, udp::probe_ssdp, named),
     row("dhcp", Infrastructure, udp::probe_dhcp, named),
     row("dhcpv6", Infrastructure, udp::probe_dhcpv6, named),

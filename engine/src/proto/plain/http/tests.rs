@@ -267,8 +267,9 @@ fn transactions(turns: &[Turn], size: usize) -> (Vec<HttpTransaction>, AnomalyLo
             }
         }
     });
-    let rows = rows.into_iter().map(|row| match row {
-        LiveRow::Http(tx) => *tx,
+    let rows = rows.into_iter().filter_map(|row| match row {
+        LiveRow::Http(tx) => Some(*tx),
+        LiveRow::Dns(_) => None,
     });
     (rows.collect(), anomalies)
 }
