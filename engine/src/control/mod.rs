@@ -4,15 +4,17 @@
 pub mod docs;
 pub mod ns01;
 pub mod ns02;
+pub mod ns03;
 pub mod suites;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use crate::flow::FlowRecord;
+use crate::flow::{FlowHead, FlowRecord};
 use crate::pki::Validation;
 use crate::policy::Policy;
 use crate::proto::SessionFacts;
 use crate::proto::plain::PlaintextFacts;
+use crate::proto::plain::http::HttpTransaction;
 use crate::proto::tls::TlsHandshake;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -73,6 +75,8 @@ pub enum Fact<'a> {
     Plaintext(&'a FlowRecord, &'a PlaintextFacts),
     /// A handshake with what became of its certificates.
     Certificates(ns02::Shown<'a>),
+    /// One HTTP transaction of a flow.
+    Http(&'a FlowHead, &'a HttpTransaction),
 }
 
 /// Which facts a check wants.
@@ -82,6 +86,8 @@ pub enum Wants {
     Tls,
     /// [`Fact::Plaintext`].
     Plaintext,
+    /// [`Fact::Http`].
+    Http,
     /// Both, and [`Fact::Unrecognised`].
     Any,
     /// [`Fact::Certificates`].
@@ -152,6 +158,14 @@ pub const CONTROLS: &[Control] = &[
         stride: &["Spoofing", "Tampering"],
         aatt: &["AATT-C5"],
     },
+    Control {
+        id: "NS-03",
+        title: "API endpoint security",
+        requirement: "MUST",
+        levels: &["L2", "L3"],
+        stride: &["Spoofing", "Tampering", "Denial of Service"],
+        aatt: &["AATT-C5", "AATT-D1"],
+    },
 ];
 
 /// The control that a check belongs to.
@@ -163,22 +177,28 @@ pub fn control_of(check_id: &str) -> Option<&'static Control> {
 }
 
 /// Checks of all controls.
-const CHECKS: usize = ns01::CHECKS.len() + ns02::CHECKS.len();
+const CHECKS: usize = ns01::CHECKS.len() + ns02::CHECKS.len() + ns03::CHECKS.len();
 
 /// Every check, sorted by id.
-pub const REGISTRY: &[&dyn Audit] = &{
-    let mut all: [&dyn Audit; CHECKS] = [ns01::CHECKS[0]; CHECKS];
-    let mut at = 0;
-    while at < CHECKS {
-        all[at] = if at < ns01::CHECKS.len() {
-            ns01::CHECKS[at]
-        } else {
-            ns02::CHECKS[at - ns01::CHECKS.len()]
-        };
-        at += 1;
+pub const REGISTRY: &[&dyn Audit] = &joined::<CHECKS>(&[ns01::CHECKS, ns02::CHECKS, ns03::CHECKS]);
+
+/// The checks of several controls, one after the other.
+const fn joined<const N: usize>(
+    parts: &[&'static [&'static dyn Audit]],
+) -> [&'static dyn Audit; N] {
+    let mut all = [parts[0][0]; N];
+    let (mut part, mut at) = (0, 0);
+    while part < parts.len() {
+        let mut check = 0;
+        while check < parts[part].len() {
+            all[at] = parts[part][check];
+            at += 1;
+            check += 1;
+        }
+        part += 1;
     }
     all
-};
+}
 
 /// Whether the policy asks for a check, or for any of a control.
 pub fn is_enabled(policy: &Policy, id: &str) -> bool {
@@ -255,6 +275,18 @@ fn is_unrecognised(flow: &FlowRecord, facts: &SessionFacts) -> bool {
     let transport = matches!(flow.ip_proto, 6 | 17 | 33 | 132 | 136);
     let said = flow.orig.bytes > 0 || flow.resp.bytes > 0;
     transport && said && facts.tls.is_empty() && flow.service.is_none() && facts.service.is_none()
+}
+
+/// Judges one HTTP transaction: whether it is an API's, and every check that it
+/// can be judged by alone. Pure: called inside the shards.
+pub fn audit_http(policy: &Policy, flow: &FlowHead, tx: &HttpTransaction) -> (bool, Vec<Outcome>) {
+    let is_api = ns03::is_api(policy, flow, tx);
+    let checks = if is_api { ns03::CHECKS } else { ns03::ANYWHERE };
+    let outcomes = checks
+        .iter()
+        .flat_map(|check| check.audit(policy, Fact::Http(flow, tx)))
+        .collect();
+    (is_api, outcomes)
 }
 
 /// Longest detail or reason, bytes.
@@ -396,6 +428,18 @@ mod tests {
             ("NS-02.self_signed", "medium"),
             ("NS-02.weak_key", "high"),
             ("NS-02.weak_signature", "medium"),
+            ("NS-03.auth_missing", "high"),
+            ("NS-03.authorization", "medium"),
+            ("NS-03.content_type", "low"),
+            ("NS-03.cookie", "low"),
+            ("NS-03.credential_in_url", "high"),
+            ("NS-03.credential_plaintext", "critical"),
+            ("NS-03.header_size", "low"),
+            ("NS-03.invalid_credential_accepted", "high"),
+            ("NS-03.jwt", "high"),
+            ("NS-03.rate_limit", "medium"),
+            ("NS-03.request_size", "medium"),
+            ("NS-03.security_headers", "low"),
         ];
         let actual: Vec<_> = REGISTRY
             .iter()

@@ -10,10 +10,11 @@ use super::verdict;
 use super::{CoverageRow, Finding, Verdict};
 use crate::control::{AuditResult, Outcome, Severity, Status, cut, meta_of};
 use crate::evidence::{FlowId, PacketRef};
-use crate::flow::FlowRecord;
 use crate::flow::key::put_address;
+use crate::flow::{FlowHead, FlowRecord};
 use crate::policy::Policy;
 use crate::proto::SessionFacts;
+use crate::proto::plain::http::{HttpTransaction, Text};
 use crate::time::CaptureTime;
 use foldhash::quality::RandomState;
 use hashbrown::{HashMap, HashTable};
@@ -327,6 +328,22 @@ impl Gatherer {
             let plain = facts.plaintext.as_deref();
             let at = plain.map_or(flow.first, |plain| plain.recognised);
             self.outcome(&parties, flow.ts, at, outcome, 1);
+        }
+    }
+
+    /// Takes the outcomes of one HTTP transaction.
+    pub fn add_http(&mut self, flow: &FlowHead, tx: &HttpTransaction, outcomes: &[Outcome]) {
+        let parties = Parties {
+            flow_id: flow.flow_id,
+            capture: tx.packet.capture,
+            src: flow.src,
+            dst: flow.dst,
+            dst_port: flow.dst_port,
+            name: tx.text(Text::Host).map(bounded),
+            bytes: tx.request.body_bytes.saturating_add(tx.response.body_bytes),
+        };
+        for outcome in outcomes {
+            self.outcome(&parties, tx.ts, tx.packet, outcome, 1);
         }
     }
 

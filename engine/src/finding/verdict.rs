@@ -72,9 +72,10 @@ pub(super) fn verdicts(
         } else if total.observed() == 0 {
             total.reason = match control.id {
                 "NS-02" => "no server's certificate can be seen in the capture",
+                "NS-03" => "the capture holds no HTTP request to an API, in plaintext or decrypted",
                 _ => {
-                    "the capture holds no TLS handshake and no protocol outside TLS that \
-                     could be recognised"
+                    "the capture holds no TLS handshake and no protocol outside TLS that could be \
+                     recognised"
                 }
             }
             .to_owned();

@@ -11,6 +11,7 @@ mod values;
 
 pub use limits::Limits;
 pub use shape::*;
+pub(crate) use values::glob;
 pub use values::{Cidr, Pin, SuitePattern, TlsVersion};
 
 use crate::error::{Error, Result};

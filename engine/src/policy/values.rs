@@ -86,7 +86,7 @@ impl From<SuitePattern> for String {
 }
 
 /// Matches `*` against any run; linear but for one step back per star.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while let Some(&byte) = text.get(t) {

@@ -84,9 +84,16 @@ pub(super) fn judge(
     }
 }
 
-/// The row of a transaction.
-pub(super) fn judge_http(flow: FlowHead, tx: Box<HttpTransaction>) -> HttpRow {
-    HttpRow { flow, tx }
+/// Judges one transaction by what it shows alone.
+pub(super) fn judge_http(
+    policy: &Policy,
+    gatherer: &mut Gatherer,
+    flow: FlowHead,
+    tx: Box<HttpTransaction>,
+) -> HttpRow {
+    let (is_api, outcomes) = control::audit_http(policy, &flow, &tx);
+    gatherer.add_http(&flow, &tx, &outcomes);
+    HttpRow::new(policy, flow, tx, is_api, outcomes)
 }
 
 /// Puts into the row what the flow's content said of it. A name that TLS

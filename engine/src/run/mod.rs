@@ -12,6 +12,7 @@
 
 mod evidence_hash;
 mod judge;
+mod order;
 mod pipeline;
 mod usage;
 

@@ -2,6 +2,7 @@
 //! input alone.
 
 use super::judge::{Judged, judge, judge_http, validate};
+use super::order::Ordering;
 use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
 use crate::capture::{Batch, LinkType, Walked};
 use crate::decode::{self, Datagrams, Decoded, Defragmenter, LinkContext, SHARDS, Segment};
@@ -34,6 +35,8 @@ pub(super) struct Pipeline<'p> {
     certificates: CertificateBook,
     /// What the lanes gathered and gave up, so that they stay small.
     gatherer: Gatherer,
+    /// HTTP transactions that wait for their turn in time.
+    ordering: Ordering,
     /// Packets of all files so far.
     packets: u64,
 }
@@ -92,6 +95,7 @@ impl<'p> Pipeline<'p> {
             datagrams: Datagrams::default(),
             certificates: CertificateBook::new(policy.limits.max_certificates),
             gatherer: Gatherer::new(policy),
+            ordering: Ordering::default(),
             packets: 0,
         }
     }
@@ -278,7 +282,8 @@ impl<'p> Pipeline<'p> {
         Ok(())
     }
 
-    /// Writes HTTP transactions by the packet that made them whole.
+    /// Takes HTTP transactions by the packet that made them whole; writes those
+    /// whose turn in time it is.
     fn write_http(&mut self, outputs: &mut OutputSet) -> Result<()> {
         let mut rows: Vec<_> = self
             .lanes
@@ -287,8 +292,11 @@ impl<'p> Pipeline<'p> {
             .collect();
         // Stable: rows of one packet keep the order in which they came.
         rows.par_sort_by_key(|(order, _)| *order);
-        rows.into_iter()
-            .try_for_each(|(_, row)| outputs.push_http(row))
+        let (policy, gatherer) = (self.policy, &mut self.gatherer);
+        rows.into_iter().try_for_each(|(_, row)| {
+            self.ordering
+                .push(policy, gatherer, row, |row| outputs.push_http(row))
+        })
     }
 
     /// Takes from lanes with many findings what they gathered: each lane would
@@ -318,7 +326,9 @@ impl<'p> Pipeline<'p> {
             });
             for lane in lanes {
                 for (_, row) in lane.http.drain(..) {
-                    outputs.push_http(row)?;
+                    self.ordering.push(policy, &mut self.gatherer, row, |row| {
+                        outputs.push_http(row)
+                    })?;
                 }
                 for (_, row) in lane.dns.drain(..) {
                     outputs.push_dns(row)?;
@@ -329,6 +339,9 @@ impl<'p> Pipeline<'p> {
             }
         }
         self.complete(outputs)?;
+        while let Some(row) = self.ordering.next(policy, &mut self.gatherer) {
+            outputs.push_http(row)?;
+        }
         let mut gatherer = self.gatherer;
         for lane in self.lanes {
             gatherer.merge(lane.gatherer);
@@ -390,7 +403,10 @@ impl Lane {
     fn judge(&mut self, policy: &Policy, validator: &Validator) {
         for Live { order, flow, row } in self.shard.live.drain(..) {
             match row {
-                LiveRow::Http(tx) => self.http.push((order, judge_http(flow, tx))),
+                LiveRow::Http(tx) => {
+                    let row = judge_http(policy, &mut self.gatherer, flow, tx);
+                    self.http.push((order, row));
+                }
                 LiveRow::Dns(query) => self.dns.push((order, DnsRow { flow, query })),
             }
         }

@@ -2,8 +2,11 @@
 
 use super::column::{self as col, Column, Layout, signed, signed32};
 use super::writer::Row;
+use crate::control::Outcome;
+use crate::control::ns03::{self, Protection};
 use crate::flow::FlowHead;
-use crate::proto::plain::http::{HttpTransaction, Text};
+use crate::policy::Policy;
+use crate::proto::plain::http::{HttpTransaction, Jwt, Text};
 use std::borrow::Cow;
 
 /// One row.
@@ -13,9 +16,52 @@ pub struct HttpRow {
     pub flow: FlowHead,
     /// What was said.
     pub tx: Box<HttpTransaction>,
+    /// Whether NS-03 judges it as an API's.
+    pub is_api: bool,
+    /// How each check judged it.
+    pub outcomes: Vec<Outcome>,
+    /// Whether the policy's rate limit says that it should have been denied.
+    pub rate_limit_should_deny: Option<bool>,
+    jwt_state: Option<&'static str>,
+    /// State of the headers of [`PROTECTIVE`].
+    protection: [Option<Protection>; 5],
 }
 
+/// The headers that have a column of their own.
+const PROTECTIVE: [&str; 5] = [
+    "X-Content-Type-Options",
+    "X-Frame-Options",
+    "X-XSS-Protection",
+    "Strict-Transport-Security",
+    "Content-Security-Policy",
+];
+
 impl HttpRow {
+    /// The row of a transaction that was judged.
+    pub fn new(
+        policy: &Policy,
+        flow: FlowHead,
+        tx: Box<HttpTransaction>,
+        is_api: bool,
+        outcomes: Vec<Outcome>,
+    ) -> Self {
+        let jwt_state = token(&tx).map(|jwt| ns03::token_state(policy, jwt, tx.ts));
+        let protection = PROTECTIVE.map(|name| {
+            let wanted = policy.api.response_headers.get(name)?;
+            tx.status?;
+            Some(ns03::protection(&tx, name, wanted))
+        });
+        Self {
+            flow,
+            tx,
+            is_api,
+            outcomes,
+            rate_limit_should_deny: None,
+            jwt_state,
+            protection,
+        }
+    }
+
     /// How the client said who it is, in the words of the table.
     fn auth_scheme(&self) -> Option<&'static str> {
         if !self.tx.has_request {
@@ -304,6 +350,38 @@ impl Row for HttpRow {
                     .and_then(|jwt| jwt.exp)
                     .map(|at| crate::time::CaptureTime::from_unix(at, 0))
             }),
+            col::text_opt(
+                (
+                    "jwt_state",
+                    "",
+                    "What it is at packet time by the policy: `unverified` (nothing to object to; no capture shows whether a signature holds), `expired`, `no_exp`, `too_long`, `alg_none`, `alg_not_allowed`, `malformed`.",
+                ),
+                |row: &Self| row.jwt_state,
+            ),
+            col::boolean(
+                ("is_api", "", "NS-03 judges it as an API's."),
+                |row: &Self| row.is_api,
+            ),
+            col::boolean_opt(
+                (
+                    "rate_limit_should_deny",
+                    "",
+                    "By the policy's limit for the client (the flow's source) and endpoint it should have been denied.",
+                ),
+                |row: &Self| row.rate_limit_should_deny,
+            ),
+            protection(
+                (
+                    "sec_nosniff",
+                    "",
+                    "X-Content-Type-Options as the policy has it: `ok`, `missing`, `different`.",
+                ),
+                0,
+            ),
+            protection(("sec_frame", "", "X-Frame-Options, likewise."), 1),
+            protection(("sec_xss", "", "X-XSS-Protection, likewise."), 2),
+            protection(("sec_hsts", "", "Strict-Transport-Security, likewise."), 3),
+            protection(("sec_csp", "", "Content-Security-Policy, likewise."), 4),
             lines(
                 (
                     "header_names",
@@ -344,6 +422,10 @@ impl Row for HttpRow {
                 false,
                 |row: &Self| Some(row.tx.oddities.names().map(Cow::Borrowed).collect()),
             ),
+            super::checks::column(
+                "How each check judged this transaction: `passed`, `warned`, `failed`, `refused`, `not_observed`, and why.",
+                |row: &Self| &row.outcomes,
+            ),
         ]
     }
 
@@ -352,16 +434,32 @@ impl Row for HttpRow {
     }
 
     fn heap_bytes(&self) -> usize {
-        size_of::<HttpTransaction>() + self.tx.heap_bytes()
+        size_of::<HttpTransaction>()
+            + self.tx.heap_bytes()
+            + self.outcomes.capacity() * size_of::<Outcome>()
+            + self
+                .outcomes
+                .iter()
+                .map(|outcome| outcome.detail.len() + outcome.reason.len())
+                .sum::<usize>()
     }
 }
 
 impl HttpRow {
-    /// The first token of the request that says something of itself.
-    fn jwt(&self) -> Option<&crate::proto::plain::http::Jwt> {
-        self.tx
-            .credentials
-            .iter()
-            .find_map(|known| known.jwt.as_deref())
+    /// See [`token`].
+    fn jwt(&self) -> Option<&Jwt> {
+        token(&self.tx)
     }
+}
+
+/// The first token of the request that says something of itself.
+fn token(tx: &HttpTransaction) -> Option<&Jwt> {
+    tx.credentials.iter().find_map(|known| known.jwt.as_deref())
+}
+
+fn protection(head: col::Head, which: usize) -> Column<HttpRow> {
+    col::text_opt(head, move |row: &HttpRow| {
+        let state = row.protection.get(which).copied().flatten();
+        state.map(Protection::name)
+    })
 }

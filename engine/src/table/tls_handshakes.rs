@@ -1,7 +1,7 @@
 //! `tls_handshakes`: one row per handshake, with what was offered, what was
 //! chosen, and how each check judged it. Names follow Zeek's ssl.log.
 
-use super::column::{self as col, Column, Layout, list_type, signed, signed32, struct_fields};
+use super::column::{self as col, Column, Layout, signed, signed32};
 use super::writer::Row;
 use crate::control::ns02::validated_hostname;
 use crate::control::{Outcome, Status};
@@ -12,8 +12,6 @@ use crate::proto::tls::{
     CertVisibility, ClientHello, Ech, Resumption, Sentinel, TlsHandshake, alert_name, group_name,
     is_pq_hybrid, suite_name, version_name,
 };
-use arrow_array::builder::{ListBuilder, StringBuilder, StructBuilder};
-use arrow_schema::DataType;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -610,7 +608,10 @@ fn course_columns() -> Vec<Column<TlsRow>> {
                 )
             },
         ),
-        checks_column(),
+        super::checks::column(
+            "How each check judged this handshake: `passed`, `warned`, `failed`, `refused`, `not_observed`, and why.",
+            |row: &TlsRow| &row.outcomes,
+        ),
         col::text_opt(
             (
                 "downgrade_sentinel",
@@ -701,49 +702,4 @@ fn fingerprints_column(
         )
     })
     .identifier()
-}
-
-fn checks_column() -> Column<TlsRow> {
-    let fields = struct_fields(&[
-        ("check_id", DataType::Utf8, false),
-        ("outcome", DataType::Utf8, false),
-        ("severity", DataType::Utf8, false),
-        ("detail", DataType::Utf8, false),
-        ("reason", DataType::Utf8, false),
-    ]);
-    let ty = DataType::Struct(fields.clone());
-    let head = (
-        "checks",
-        "",
-        "How each check judged this handshake: `passed`, `warned`, `failed`, `refused`, `not_observed`, and why.",
-    );
-    Column::new(
-        head,
-        list_type(ty.clone()),
-        false,
-        move |rows: &[TlsRow]| {
-            let outcomes = StructBuilder::from_fields(fields.clone(), 0);
-            let mut out = ListBuilder::new(outcomes).with_field(col::element(ty.clone()));
-            for row in rows {
-                for outcome in &row.outcomes {
-                    let values = out.values();
-                    let texts = [
-                        outcome.check_id,
-                        outcome.status.name(),
-                        outcome.severity.name(),
-                        &outcome.detail,
-                        &outcome.reason,
-                    ];
-                    for (index, text) in texts.into_iter().enumerate() {
-                        if let Some(field) = values.field_builder::<StringBuilder>(index) {
-                            field.append_value(text);
-                        }
-                    }
-                    values.append(true);
-                }
-                out.append(true);
-            }
-            Arc::new(out.finish())
-        },
-    )
 }

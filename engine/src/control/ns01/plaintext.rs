@@ -38,7 +38,7 @@ impl Audit for Plaintext {
                 return vec![Outcome::not_observed(&META, reason)];
             }
             Fact::Plaintext(_, facts) => facts,
-            Fact::Certificates(_) => return Vec::new(),
+            Fact::Certificates(_) | Fact::Http(..) => return Vec::new(),
         };
         if facts.infrastructure || facts.encrypted {
             return Vec::new();

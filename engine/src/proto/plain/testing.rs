@@ -1,5 +1,6 @@
 //! Conversations as tests write them, and what a session makes of them.
 
+use super::http::HttpTransaction;
 use super::registry::{DATAGRAM, Look, Match, STREAM};
 use super::{PlaintextFacts, StartTls};
 use crate::anomaly::AnomalyLog;
@@ -81,6 +82,29 @@ pub(crate) fn datagrams_on(ports: (u16, u16), turns: &[Turn]) -> SessionFacts {
             }
         }
     })
+}
+
+/// The rows that leave a conversation between ports nobody knows.
+pub(crate) fn talk_rows(turns: &[Turn]) -> Vec<LiveRow> {
+    with_rows((40_000, 40_001), |session, cx| {
+        let mut skip = [Some(0_u64); 2];
+        for (number, (direction, bytes)) in turns.iter().enumerate() {
+            cx.packet.frame = number as u64 + 1;
+            deliver(session, cx, *direction, bytes, &mut skip[direction.index()]);
+        }
+    })
+    .1
+}
+
+/// The HTTP transactions among rows.
+pub(crate) fn http_of(rows: Vec<LiveRow>) -> Vec<HttpTransaction> {
+    rows.into_iter()
+        .filter_map(|row| match row {
+            LiveRow::Http(tx) => Some(*tx),
+            #[allow(unreachable_patterns)] // rows of other kinds
+            _ => None,
+        })
+        .collect()
 }
 
 /// Runs `body` on a fresh session and ends it.

@@ -2,12 +2,11 @@
 
 use super::super::StartTls;
 use super::super::testing::{
-    Case, Turn, c, client_hello, deliver, s, stream, talk, with_rows, with_session,
+    Case, Turn, c, client_hello, deliver, http_of, s, stream, talk, with_rows, with_session,
 };
 use super::{HttpTransaction, Text};
 use crate::anomaly::AnomalyLog;
 use crate::proto::Direction::{Orig, Resp};
-use crate::proto::LiveRow;
 use crate::proto::Want;
 
 pub(in super::super) fn cases() -> Vec<Case> {
@@ -267,11 +266,7 @@ fn transactions(turns: &[Turn], size: usize) -> (Vec<HttpTransaction>, AnomalyLo
             }
         }
     });
-    let rows = rows.into_iter().filter_map(|row| match row {
-        LiveRow::Http(tx) => Some(*tx),
-        LiveRow::Dns(_) => None,
-    });
-    (rows.collect(), anomalies)
+    (http_of(rows), anomalies)
 }
 
 fn shown(tx: &HttpTransaction) -> String {
