@@ -14,7 +14,7 @@ import struct
 import sys
 from pathlib import Path
 
-from wire import (CLIENT, P256, SERVER, SIGALG_SHA1, Capture, alert, certificate, client_hello,
+from wire import (CLIENT, P256, SERVER, SIGALG_SHA1, START, Capture, alert, certificate, client_hello,
                   dhe, ecdhe, handshake12, handshake13, noise, pcap, pcap_record, pcapng,
                   record, signed, u16)
 
@@ -635,6 +635,116 @@ def dns_over_tls():
     return one(talk, 853), expect(
         ["ssl"], {"dns_plaintext": passed(), "plaintext": passed()},
         [row("TLS1.2", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "dns.example")],
+    )
+
+
+# HTTP APIs. Expectations are counted by hand from the requests, in their order.
+
+PROTECTED = ["X-Content-Type-Options: nosniff", "X-Frame-Options: DENY",
+             "X-XSS-Protection: 1; mode=block",
+             "Strict-Transport-Security: max-age=31536000; includeSubDomains",
+             "Content-Security-Policy: default-src 'none'"]
+BEARER = "Authorization: Bearer not-a-secret-token"
+LONG = "X-Filler: " + "x" * 9_000
+
+
+def ask(method, target, *headers, body=""):
+    head = [f"{method} {target} HTTP/1.1", "Host: api.example", *headers]
+    head += [f"Content-Length: {len(body)}"] if body else []
+    return CLIENT, "\r\n".join([*head, "", body]).encode()
+
+
+def tell(status, *headers):
+    head = [f"HTTP/1.1 {status} X", "Content-Type: application/json", *headers,
+            "Content-Length: 2", "", "{}"]
+    return SERVER, "\r\n".join(head).encode()
+
+
+def api(talk, **checks):
+    expected = expect(["http"], {})
+    return one(talk, 80), expected | {
+        "checks": {f"NS-03.{name}": counts for name, counts in checks.items()}}
+
+
+def jwt(alg, **claims):
+    def part(value):
+        text = json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+        return base64.urlsafe_b64encode(text).decode().rstrip("=")
+    return f"Authorization: Bearer {part({'alg': alg})}.{part(claims)}.bm90LXNpZ25lZA"
+
+
+@case
+def api_guarded():
+    """Credentials asked for, sizes and media types refused, headers there; all in plaintext."""
+    json_type, items = "Content-Type: application/json", "/api/v1/items"
+    return api(
+        [ask("GET", items, BEARER), tell(200, *PROTECTED),
+         ask("GET", items), tell(401, *PROTECTED),
+         ask("POST", items, BEARER, "Content-Type: text/xml", body="<a/>"), tell(415, *PROTECTED),
+         ask("POST", items, BEARER, json_type, body="[1]"), tell(201, *PROTECTED),
+         ask("GET", items, BEARER, LONG), tell(431, *PROTECTED)],
+        auth_missing=passed(4) | refused(1),
+        authorization=passed(2),
+        content_type=passed(1) | refused(1),
+        credential_in_url=passed(5),
+        credential_plaintext=failed(4) | passed(1),
+        header_size=passed(4) | refused(1),
+        invalid_credential_accepted=passed(2),
+        rate_limit=passed(5),
+        request_size=passed(5),
+        security_headers=passed(5),
+    )
+
+
+@case
+def api_open():
+    """Everything served to everyone."""
+    return api(
+        [ask("GET", "/api/v1/users?api_key=not-a-secret"), tell(200),
+         ask("GET", "/api/admin/users"), tell(200),
+         ask("POST", "/api/v1/users", "Content-Type: text/xml", body="<a/>"),
+         tell(200, "Set-Cookie: sessionid=not-a-secret; Path=/"),
+         ask("GET", "/api/v1/users", LONG), tell(200)],
+        auth_missing=failed(4),
+        authorization=failed(1),
+        content_type=warned(1),
+        cookie=warned(1),
+        credential_in_url=failed(1) | passed(3),
+        credential_plaintext=failed(1) | passed(3),
+        header_size=warned(1) | passed(3),
+        request_size=passed(4),
+        rate_limit=passed(4),
+        security_headers=warned(20),
+    )
+
+
+@case
+def api_rate_limit():
+    """Ten at once are the burst; the eleventh is served all the same, the twelfth refused."""
+    talk = []
+    for status in [200] * 11 + [429]:
+        talk += [ask("GET", "/api/v1/execute", BEARER), tell(status)]
+    return api(talk, rate_limit=passed(10) | failed(1) | refused(1))
+
+
+@case
+def api_tokens():
+    """Tokens that say what they are, and credentials refused and then served."""
+    me = "/api/v1/me"
+    unsigned = jwt("none", iat=START - 60, exp=START + 600)
+    expired = jwt("RS256", iat=START - 600, exp=START - 60)
+    valid = jwt("RS256", iat=START - 60, exp=START + 600)
+    return api(
+        [ask("GET", me, unsigned), tell(200),
+         ask("GET", me, expired), tell(401),
+         ask("GET", me, expired), tell(200),
+         ask("GET", me, valid), tell(200),
+         ask("GET", me, BEARER), tell(403),
+         ask("GET", me, BEARER), tell(200),
+         ask("GET", me, valid)],
+        jwt=failed(2) | passed(1) | refused(1) | unseen(1),
+        invalid_credential_accepted=passed(3) | refused(1) | failed(1) | unseen(1),
+        authorization=passed(3) | refused(1) | failed(1) | unseen(1),
     )
 
 

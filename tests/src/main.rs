@@ -4,6 +4,7 @@
 //! beside the project in `../shared/captures`, and say so when they skip.
 
 mod golden;
+mod http;
 mod public;
 mod repeat;
 mod runs;

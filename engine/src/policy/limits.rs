@@ -110,7 +110,8 @@ impl Default for Limits {
             // Text compresses to a twentieth; DEFLATE cannot exceed 1,032 to one.
             http_body_ratio: 100,
             http_ordered: 16_384,
-            api_subjects: 65_536,
+            // Each takes up to 1.3 KiB, most a tenth of it.
+            api_subjects: 16_384,
             // A client asks a few at a time; between two resolvers that share one
             // port some hundred may be open.
             dns_waiting: 256,

@@ -6,8 +6,8 @@
 //! The rate limit is what the policy says, exactly, on packet time: a bucket of
 //! `burst` tokens that fills by `requests_per_minute`, and at most
 //! `requests_per_hour` in any 3,600 seconds. A request that finds no token, or
-//! an hour that is full, should have been denied. One that was denied (429, or
-//! 503 as nginx has it) took nothing.
+//! an hour that is full, should have been denied; it takes nothing, and neither
+//! does one that was denied (429, or 503 as nginx has it).
 
 use super::authorization::META as AUTHORIZATION;
 use super::invalid_credential_accepted::META as INVALID_CREDENTIAL;
@@ -122,7 +122,7 @@ impl Behaviour {
         let over = bucket.is_over(&limit, now);
         seen.should_deny = Some(over.is_some());
         let denied = matches!(tx.status, Some(429 | 503));
-        if !denied {
+        if !denied && over.is_none() {
             bucket.take(&limit, now);
         }
         self.remembered = (self.remembered + bucket.hour.len()).saturating_sub(before);
@@ -145,7 +145,7 @@ impl Behaviour {
         let limits = &policy.limits;
         let is_full = |this: &Self| {
             this.buckets.len() >= limits.api_subjects
-                || this.remembered >= limits.api_subjects.saturating_mul(16)
+                || this.remembered >= limits.api_subjects.saturating_mul(64)
         };
         if is_full(self) {
             self.buckets

@@ -1,0 +1,134 @@
+//! HTTP/1 transactions of public captures against what tshark measured:
+//! methods, hosts, paths and status codes, each as a multiset per capture.
+
+use crate::public::{self, list, number, text};
+use crate::runs::{self, How};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+type Counts = BTreeMap<String, u64>;
+
+/// Known differences, with their reasons.
+const EXPLAINED: &[(&str, &str)] = &[];
+
+fn add(counts: &mut Counts, what: &str) {
+    *counts.entry(what.to_owned()).or_default() += 1;
+}
+
+/// Path of a target, without what our tables leave out of it.
+fn path_of(uri: &str) -> &str {
+    let path = match uri.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains(['/', '?', '#']) => {
+            rest.find('/').map_or("/", |at| &rest[at..])
+        }
+        _ => uri,
+    };
+    let end = path.find(['?', '#']).unwrap_or(path.len());
+    let path = &path[..end];
+    if path.is_empty() { "/" } else { path }
+}
+
+fn host_of(host: &str) -> String {
+    let host = host.trim();
+    let name = match host.strip_prefix('[') {
+        Some(literal) => literal.split(']').next(),
+        None => host.split(':').next(),
+    };
+    name.unwrap_or_default().to_ascii_lowercase()
+}
+
+fn of_truth(truth: &Value) -> BTreeMap<&'static str, Counts> {
+    let mut all: BTreeMap<&'static str, Counts> = BTreeMap::new();
+    for message in list(truth, "http") {
+        // SSDP over UDP is read elsewhere.
+        if number(message, "ver") != 1 || !text(message, "stream").starts_with("tcp:") {
+            continue;
+        }
+        let method = text(message, "method");
+        if text(message, "kind") == "req" {
+            add(all.entry("method").or_default(), method);
+            // The target of CONNECT is a host, not a path.
+            if method != "CONNECT" {
+                add(
+                    all.entry("path").or_default(),
+                    path_of(text(message, "uri")),
+                );
+            }
+            if !text(message, "host").is_empty() {
+                add(
+                    all.entry("host").or_default(),
+                    &host_of(text(message, "host")),
+                );
+            }
+        } else {
+            // Interim answers have no row of their own.
+            let status = number(message, "status");
+            if status >= 200 || status == 101 {
+                add(all.entry("status").or_default(), &status.to_string());
+            }
+        }
+    }
+    all
+}
+
+fn of_run(folder: &std::path::Path) -> BTreeMap<&'static str, Counts> {
+    let mut all: BTreeMap<&'static str, Counts> = BTreeMap::new();
+    for row in runs::table(folder, "http_transactions") {
+        let method = runs::text(&row, "method");
+        if !method.is_empty() {
+            add(all.entry("method").or_default(), method);
+            if method != "CONNECT" {
+                add(all.entry("path").or_default(), runs::text(&row, "path"));
+            }
+            add(all.entry("host").or_default(), runs::text(&row, "host"));
+        }
+        if let Some(status) = runs::number(&row, "response_status") {
+            add(all.entry("status").or_default(), &status.to_string());
+        }
+    }
+    all
+}
+
+#[test]
+fn http_agrees_with_what_was_measured() {
+    let Some(folder) = public::folder("http_agrees_with_what_was_measured") else {
+        return;
+    };
+    let out = tempfile::tempdir().expect("a folder for runs");
+    let mut scores: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    let mut differ = Vec::new();
+    for truth in public::truth(&folder) {
+        let path = text(&truth, "path").to_owned();
+        let whole = list(&truth, "http").len() < 1_000;
+        if number(&truth, "n_http") == 0 || !whole || EXPLAINED.iter().any(|(p, _)| *p == path) {
+            continue;
+        }
+        let Ok(report) = runs::run(&folder.join(&path), out.path(), &How::default()) else {
+            continue;
+        };
+        let ours = of_run(&report.folder);
+        for (kind, expected) in of_truth(&truth) {
+            for (what, count) in expected {
+                let found = ours.get(kind).and_then(|all| all.get(&what)).copied();
+                let found = found.unwrap_or_default().min(count);
+                let score = scores.entry(kind).or_default();
+                score.0 += found;
+                score.1 += count;
+                if found < count {
+                    differ.push(format!("{path} {kind} {what:?}: {found} of {count}"));
+                }
+            }
+        }
+        std::fs::remove_dir_all(&report.folder).expect("the run folder can be removed");
+    }
+    for (kind, (found, all)) in &scores {
+        let percent = *found as f64 * 100.0 / (*all).max(1) as f64;
+        println!("http {kind}: {percent:.2} % ({found} of {all})");
+    }
+    for line in differ.iter().take(120) {
+        println!("    {line}");
+    }
+    for (kind, (found, all)) in &scores {
+        assert!(found * 100 >= all * 95, "{kind}: only {found} of {all}");
+    }
+}
