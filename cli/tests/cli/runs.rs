@@ -35,7 +35,7 @@ fn the_summary_shows_what_matters() {
     let ended = place.run_keyed(&["analyze", "evidence.pcap"]).code(0);
     assert_eq!(ended.stderr, "");
     for part in [
-        "FAIL  NS-01",
+        "FAIL          NS-01",
         "NS-01.plaintext",
         "CRITICAL",
         "10.0.0.5 -> 192.0.2.7:21",
