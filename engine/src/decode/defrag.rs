@@ -284,6 +284,11 @@ impl Defragmenter {
                 self.waiting.pop_front();
                 continue;
             };
+            // Behind a pause the clock was still that of the fragment before; a
+            // time of its own that the clock has reached by now is no claim.
+            if now >= datagram.first_ts_ns {
+                datagram.since_ns = datagram.since_ns.max(datagram.first_ts_ns);
+            }
             let age = now.saturating_sub(datagram.since_ns);
             if age > self.timeout_ns {
                 self.give_up_oldest(anomalies, AnomalyKind::IpFragmentIncomplete);

@@ -316,6 +316,25 @@ fn datagrams_are_given_up_by_the_packet_clock() {
 }
 
 #[test]
+fn a_pause_before_a_datagram_does_not_age_it() {
+    let datagram = udp(1, 2, &[7; 8]);
+    let mut bench = Bench::new(&Limits::default());
+    let mut push = |id: u32, second: i64, from: usize, more: bool| {
+        let bytes = if more { &datagram[..8] } else { &datagram[8..] };
+        let mut fragment = piece(from, bytes, more);
+        fragment.id = id;
+        fragment.ts_ns += second * 1_000_000_000;
+        bench.push(&fragment, bytes);
+    };
+    push(1, 0, 0, true);
+    // An hour later, another one: its second half comes at once.
+    push(2, 3_600, 0, true);
+    push(2, 3_600, 8, false);
+    assert_eq!(bench.segments().len(), 1);
+    assert_eq!(bench.kinds(), [AnomalyKind::IpFragmentIncomplete]);
+}
+
+#[test]
 fn a_wild_clock_holds_nothing_back() {
     let limits = Limits::default();
     let held_after = |wild: &[i64]| {
