@@ -34,18 +34,6 @@ const EXCEPTIONS: &[(&str, &str, &str, &str)] = &[
         "SUCCESS",
         "RFC 5280 lets a server's certificate go without extKeyUsage, as clients do; only publicly trusted ones are warned of",
     ),
-    (
-        "webpki::san::public-suffix-multi-label-wildcard-san",
-        "FAILURE",
-        "SUCCESS",
-        "needs the public suffix list; RFC 9525 does not ask for it",
-    ),
-    (
-        "webpki::san::public-suffix-private-namespace-wildcard-san",
-        "FAILURE",
-        "SUCCESS",
-        "needs the public suffix list; RFC 9525 does not ask for it",
-    ),
 ];
 
 fn folder() -> Option<PathBuf> {
