@@ -201,7 +201,7 @@ const MAX_CHECKS: u32 = 64;
 const MAX_STEPS: u32 = 256;
 /// Certificates of one path.
 const MAX_PATH: usize = 12;
-/// Comparisons of names with subtrees in one path.
+/// Comparisons of names with subtrees in one search, over all of its paths.
 const MAX_COMPARISONS: usize = 250_000;
 
 /// The best path.
@@ -223,6 +223,7 @@ pub(super) struct Walk<'a> {
     path: Vec<Arc<Cert>>,
     checks_left: u32,
     steps_left: u32,
+    comparisons_left: usize,
     best: Option<(u64, Found)>,
 }
 
@@ -243,6 +244,7 @@ impl<'a> Walk<'a> {
             path: Vec::new(),
             checks_left: MAX_CHECKS,
             steps_left: MAX_STEPS,
+            comparisons_left: MAX_COMPARISONS,
             best: None,
         }
     }
@@ -399,6 +401,7 @@ impl<'a> Walk<'a> {
     /// Judges the path and keeps it when it is better than what was found.
     fn offer(&mut self, mut faults: Vec<Fault>, anchor: Option<String>) {
         inspect(&self.path, anchor.is_some(), self.clock, &mut faults);
+        constraints(&self.path, &mut self.comparisons_left, &mut faults);
         let public = anchor
             .as_deref()
             .is_some_and(|origin| origin == super::store::MOZILLA);
@@ -480,7 +483,6 @@ fn inspect(path: &[Arc<Cert>], anchored: bool, clock: &mut Clock, faults: &mut V
             }
         }
     }
-    constraints(path, faults);
 }
 
 fn leaf(cert: &Cert, alone: bool, note: &mut impl FnMut(Kind, String)) {
@@ -551,8 +553,7 @@ fn ca(cert: &Cert, is_anchor: bool, between: u32, note: &mut impl FnMut(Kind, St
 }
 
 /// RFC 5280 §6.1.3 (b) and (c), §6.1.4 (g): names against the subtrees of every CA above.
-fn constraints(path: &[Arc<Cert>], faults: &mut Vec<Fault>) {
-    let mut comparisons = 0_usize;
+fn constraints(path: &[Arc<Cert>], comparisons_left: &mut usize, faults: &mut Vec<Fault>) {
     for (at, ca) in path.iter().enumerate().skip(1) {
         let Some((subtrees, _)) = &ca.ext.constraints else {
             continue;
@@ -568,10 +569,13 @@ fn constraints(path: &[Arc<Cert>], faults: &mut Vec<Fault>) {
                 .filter(|content| !content.is_empty())
                 .map(|content| GeneralName::Directory(super::names::comparable(content)));
             for name in cert.alternative_names().iter().chain(&subject) {
-                comparisons = comparisons
-                    .saturating_add(subtrees.permitted.len())
+                let wanted = subtrees
+                    .permitted
+                    .len()
                     .saturating_add(subtrees.excluded.len());
-                if comparisons > MAX_COMPARISONS {
+                let left = comparisons_left.checked_sub(wanted);
+                *comparisons_left = left.unwrap_or(0);
+                if left.is_none() {
                     problem = Some((Kind::Budget, "has too many names for its CA's constraints"));
                     break;
                 }
