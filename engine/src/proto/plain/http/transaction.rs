@@ -225,7 +225,7 @@ texts! {
 pub struct Texts {
     buffer: String,
     /// Start and length; a length of 0 and a start of 0 for none.
-    spans: [(u16, u16); Text::COUNT],
+    spans: [(u32, u32); Text::COUNT],
 }
 
 impl Texts {
@@ -236,12 +236,12 @@ impl Texts {
         (start > 0)
             .then(|| {
                 self.buffer
-                    .get(usize::from(start)..usize::from(start) + usize::from(len))
+                    .get(start as usize..(start as usize).saturating_add(len as usize))
             })
             .flatten()
     }
 
-    /// Sets a text from bytes of the capture, bounded; the first one counts.
+    /// Sets a text from bytes of the capture, bounded; the last one counts.
     pub(super) fn set(&mut self, text: Text, bytes: &[u8]) {
         let start = self.begin(text);
         let bytes = bytes.get(..text.max()).unwrap_or(bytes);
@@ -256,7 +256,7 @@ impl Texts {
     pub(super) fn set_lower(&mut self, text: Text, bytes: &[u8]) {
         self.set(text, bytes);
         let (start, len) = self.spans[text as usize];
-        let range = usize::from(start)..usize::from(start) + usize::from(len);
+        let range = start as usize..(start as usize).saturating_add(len as usize);
         if let Some(there) = self.buffer.get_mut(range) {
             there.make_ascii_lowercase();
         }
@@ -285,8 +285,8 @@ impl Texts {
     fn end(&mut self, text: Text, start: usize) {
         let len = self.buffer.len().saturating_sub(start);
         if let (Ok(start), Ok(len), Some(span)) = (
-            u16::try_from(start),
-            u16::try_from(len),
+            u32::try_from(start),
+            u32::try_from(len),
             self.spans.get_mut(text as usize),
         ) {
             *span = (start, len);
