@@ -35,7 +35,8 @@ pub(super) fn request(
     if let Some(scheme) = target.scheme {
         tx.texts.set_lower(Text::Scheme, scheme);
     }
-    tx.texts.set(Text::Path, target.path);
+    tx.texts
+        .write(Text::Path, |out| show_path(target.path, out));
     if let Some(query) = target.query {
         tx.texts.write(Text::Query, |out| redact_query(query, out));
     }
@@ -48,9 +49,11 @@ pub(super) fn request(
                 hosts += 1;
                 host = host.or(Some(*value));
             }
-            10 if is(b"user-agent") => tx.texts.set(Text::UserAgent, value),
-            7 if is(b"referer") => tx.texts.set(Text::Referrer, without_query(value)),
-            6 if is(b"origin") => tx.texts.set(Text::Origin, value),
+            10 if is(b"user-agent") => tx.texts.set(Text::UserAgent, without_address(value)),
+            7 if is(b"referer") => tx
+                .texts
+                .write(Text::Referrer, |out| show_path(without_query(value), out)),
+            6 if is(b"origin") => tx.texts.set(Text::Origin, without_query(value)),
             12 if is(b"content-type") => {
                 tx.texts.set_lower(Text::RequestType, media_type(value));
             }
@@ -90,9 +93,7 @@ pub(super) fn response(tx: &mut HttpTransaction, fields: &[Field<'_>]) {
                 let target = head::redirect(value);
                 tx.redirects_to_https = target.scheme == "https";
                 tx.texts.write(Text::Location, |out| {
-                    let shown = without_query(value);
-                    let shown = without_user(shown);
-                    out.push_str(&String::from_utf8_lossy(shown));
+                    show_path(without_query(value), out);
                 });
             }
             10 if is(b"set-cookie") => secrets::set_cookie(tx, value),
@@ -168,14 +169,14 @@ fn redact_query(query: &[u8], out: &mut String) {
             out.push('&');
         }
         match split_at_byte(pair, b'=') {
-            Some((name, value)) => {
-                let name = name.get(..64).unwrap_or(name);
+            // Padding of base64 is no value, and what is encoded is no name.
+            Some((name, value)) if is_name(name) && value.iter().any(|byte| *byte != b'=') => {
                 out.push_str(&String::from_utf8_lossy(name));
                 // Writing into a string cannot fail.
                 let _ = write!(out, "=<{}>", value.len());
             }
             // Without a name, all of it is a value.
-            None => {
+            _ => {
                 let _ = write!(out, "<{}>", pair.len());
             }
         }
@@ -190,11 +191,105 @@ fn without_query(uri: &[u8]) -> &[u8] {
     without_user(uri.get(..end).unwrap_or_default())
 }
 
-/// Nothing of a URI whose authority names a user, who may come with a password.
+/// Nothing of a URI that names a user, who may come with a password. Clients
+/// take several spellings for an authority, so any `@` counts.
 fn without_user(uri: &[u8]) -> &[u8] {
-    let authority = head::target(uri, false).authority.unwrap_or_default();
-    if authority.contains(&b'@') {
-        return b"";
+    if uri.contains(&b'@') { b"" } else { uri }
+}
+
+/// Nothing of a text that quotes a URI with a user in it.
+fn without_address(text: &[u8]) -> &[u8] {
+    let quotes = text.windows(3).any(|three| three == b"://");
+    if quotes { without_user(text) } else { text }
+}
+
+/// A parameter's name as programs write them, and no value in its place.
+fn is_name(name: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.[]$~:".contains(byte);
+    (1..=64).contains(&name.len()) && name.iter().all(is_plain)
+}
+
+/// A path up to where it stops being one: parameters of a segment (RFC 3986
+/// §3.3), an encoded query or user hold values, of which only the length is told.
+fn show_path(path: &[u8], out: &mut String) {
+    use std::fmt::Write as _;
+    let encoded = |three: &[u8]| {
+        three.eq_ignore_ascii_case(b"%3f")
+            || three.eq_ignore_ascii_case(b"%3b")
+            || three.eq_ignore_ascii_case(b"%40")
+    };
+    let stops = |at: usize| {
+        let rest = path.get(at..).unwrap_or_default();
+        matches!(rest.first(), Some(b';' | b'@')) || rest.get(..3).is_some_and(encoded)
+    };
+    let end = (0..path.len()).find(|at| stops(*at)).unwrap_or(path.len());
+    let (shown, hidden) = path.split_at(end);
+    // Before an `@` stands a user: all of that segment is hidden.
+    let is_user = hidden.first() == Some(&b'@') || hidden.get(..3) == Some(b"%40");
+    let shown = if is_user {
+        let slash = shown.iter().rposition(|byte| *byte == b'/');
+        shown
+            .get(..slash.map_or(0, |at| at + 1))
+            .unwrap_or_default()
+    } else {
+        shown
+    };
+    out.push_str(&String::from_utf8_lossy(shown));
+    if !hidden.is_empty() {
+        // Writing into a string cannot fail.
+        let _ = write!(out, "<{}>", path.len() - shown.len());
     }
-    uri
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn query(text: &str, expected: &str) {
+        let mut out = String::new();
+        redact_query(text.as_bytes(), &mut out);
+        assert_eq!(out, expected, "{text}");
+    }
+
+    #[track_caller]
+    fn path(text: &str, expected: &str) {
+        let mut out = String::new();
+        show_path(text.as_bytes(), &mut out);
+        assert_eq!(out, expected, "{text}");
+    }
+
+    #[test]
+    fn queries_show_names_and_never_values() {
+        query("a=1&token=secret", "a=<1>&token=<6>");
+        query("secret", "<6>");
+        query("c2VjcmV0cw==", "<12>");
+        query("password%3Dsecret=", "<18>");
+        query("c2VjcmV0=", "<9>");
+        query("filter[name]=x", "filter[name]=<1>");
+    }
+
+    #[test]
+    fn paths_show_segments_and_never_parameters() {
+        path("/api/v1/items", "/api/v1/items");
+        path("/a;jsessionid=secret", "/a<18>");
+        path("/a%3Fpassword=secret", "/a<18>");
+        path("//user:pass@host/x", "//<16>");
+        path("user:pass%40host/x", "<18>");
+    }
+
+    #[test]
+    fn uris_with_a_user_are_not_shown() {
+        for uri in [
+            "https://u:p@h/",
+            "//u:p@h/x",
+            "https:/\\u:p@h/",
+            "https:u:p@h/",
+        ] {
+            assert_eq!(without_query(uri.as_bytes()), b"", "{uri}");
+        }
+        assert_eq!(without_query(b"https://h/?k=secret"), b"https://h/");
+        assert_eq!(without_address(b"bot (+https://u:p@h)"), b"");
+        assert_eq!(without_address(b"curl/8.5"), b"curl/8.5");
+    }
 }

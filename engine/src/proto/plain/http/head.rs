@@ -368,6 +368,8 @@ fn authority_of(bytes: &[u8]) -> &[u8] {
 
 /// Host, port and whether a user stands before them in `[userinfo@]host[:port]`.
 pub(super) fn authority(authority: &[u8]) -> (&[u8], Option<u16>, bool) {
+    // A Host header may hold a whole URI, with what nobody should see in it.
+    let authority = authority_of(authority);
     let (has_user, host) = match memchr::memrchr(b'@', authority) {
         Some(at) => (true, authority.get(at + 1..).unwrap_or_default()),
         None => (false, authority),
