@@ -9,7 +9,32 @@ use std::collections::BTreeMap;
 type Counts = BTreeMap<String, u64>;
 
 /// Known differences, with their reasons.
-const EXPLAINED: &[(&str, &str)] = &[];
+const EXPLAINED: &[(&str, &str)] = &[
+    (
+        "http1/suricata-verify/http-evader/http-evader-117/input.pcap",
+        "parameters of a path segment are hidden: they may be secrets",
+    ),
+    (
+        "http1/suricata-verify/http-evader/http-evader-121/input.pcap",
+        "parameters of a path segment are hidden: they may be secrets",
+    ),
+    (
+        "http1/suricata-verify/http-evader/http-evader-228/input.pcap",
+        "parameters of a path segment are hidden: they may be secrets",
+    ),
+    (
+        "http1/suricata-verify/http-evader/http-evader-396/input.pcap",
+        "parameters of a path segment are hidden: they may be secrets",
+    ),
+    (
+        "http1/suricata-verify/http-evader/http-evader-431/input.pcap",
+        "parameters of a path segment are hidden: they may be secrets",
+    ),
+    (
+        "tcp_reassembly/zeek/tcp/miss_end_data.pcap",
+        "what stands before an `@` in a path is hidden: it may be a user",
+    ),
+];
 
 fn add(counts: &mut Counts, what: &str) {
     *counts.entry(what.to_owned()).or_default() += 1;
@@ -129,6 +154,6 @@ fn http_agrees_with_what_was_measured() {
         println!("    {line}");
     }
     for (kind, (found, all)) in &scores {
-        assert!(found * 100 >= all * 95, "{kind}: only {found} of {all}");
+        assert!(found * 100 >= all * 99, "{kind}: only {found} of {all}");
     }
 }
