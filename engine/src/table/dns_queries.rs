@@ -4,7 +4,7 @@
 use super::column::{self as col, Column, Layout, list_type, signed, signed32, struct_fields};
 use super::writer::Row;
 use crate::flow::FlowHead;
-use crate::proto::dns::{DnsQuery, Transport, names, suffix};
+use crate::proto::dns::{DnsQuery, Transport, dga, names, suffix};
 use arrow_array::builder::{Int64Builder, ListBuilder, StringBuilder, StructBuilder};
 use arrow_schema::DataType;
 use std::borrow::Cow;
@@ -62,6 +62,17 @@ impl DnsRow {
     /// Measures of the name asked for.
     fn measured<T>(&self, measure: impl Fn(&[u8]) -> T) -> Option<T> {
         self.query.question.map(|_| measure(self.query.name()))
+    }
+
+    fn dga_score(&self) -> Option<f32> {
+        if self.query.transport == Transport::Mdns {
+            return None;
+        }
+        let mut domain = String::new();
+        let found = with_domain(self, &mut domain, |out, name, start| {
+            out.push_str(name.get(start..).unwrap_or_default());
+        });
+        dga::score(&domain).filter(|_| found)
     }
 
     /// A flag of the response.
@@ -212,6 +223,15 @@ fn question_columns() -> Vec<Column<DnsRow>> {
             },
         )
         .content(),
+        col::float32_opt(
+            (
+                "dga_score",
+                "0 to 1",
+                "How much the first label of `etld1` looks drawn by a program; one name proves nothing. Null for \
+                 labels below five characters, punycode, and names of a link.",
+            ),
+            R::dga_score,
+        ),
         col::int32_opt(("qtype", "IANA", "Type asked for."), |r: &R| {
             r.query.question.map(|question| i32::from(question.qtype))
         }),
