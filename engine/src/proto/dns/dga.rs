@@ -54,7 +54,9 @@ pub fn score(registered: &str) -> Option<f32> {
 /// What of a registered domain is scored: its first label.
 pub fn label(registered: &str) -> Option<&[u8]> {
     let label = registered.split('.').next()?.as_bytes();
-    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    let plain = |byte: &u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
+    };
     let scored = (MIN_LABEL..=MAX_LABEL).contains(&label.len())
         && label.iter().all(plain)
         && !label.starts_with(b"xn--");
@@ -88,7 +90,9 @@ impl Counts {
         let text = symbols(label);
         for end in 1..text.len() {
             for (index, runs) in self.runs.iter_mut().enumerate().take(order) {
-                let run = end.checked_sub(index).and_then(|start| text.get(start..=end));
+                let run = end
+                    .checked_sub(index)
+                    .and_then(|start| text.get(start..=end));
                 if let Some(run) = run {
                     *runs.entry(key(run)).or_default() += 1;
                 }
@@ -272,7 +276,8 @@ impl Model {
     /// What is wrong, with table and line.
     pub fn parse(chosen: &str, drawn: &str, model: &str) -> Result<Self, String> {
         let counts = |name: &str, text| {
-            Counts::parse(text).map_err(|line| format!("{name}, line {line}: not a run and its count"))
+            Counts::parse(text)
+                .map_err(|line| format!("{name}, line {line}: not a run and its count"))
         };
         let mut out = Self {
             chosen: counts("chosen", chosen)?.probabilities(4),
@@ -286,7 +291,10 @@ impl Model {
             out.setting(line)
                 .ok_or_else(|| format!("model, line {number}: not a setting"))?;
         }
-        let ascending = out.limits.windows(2).all(|pair| matches!(pair, [a, b] if a.0 < b.0));
+        let ascending = out
+            .limits
+            .windows(2)
+            .all(|pair| matches!(pair, [a, b] if a.0 < b.0));
         if !ascending || out.limits.is_empty() || out.weights.iter().any(|&[_, _, sd]| sd <= 0.0) {
             return Err("model: limits out of order, or a measure is missing".into());
         }
@@ -325,7 +333,10 @@ impl Model {
                 *seen = true;
             }
         }
-        let hyphens = label.iter().filter(|&&byte| matches!(byte, b'-' | b'_')).count();
+        let hyphens = label
+            .iter()
+            .filter(|&&byte| matches!(byte, b'-' | b'_'))
+            .count();
         let hexadecimal = label.len() >= 8 && label.iter().all(u8::is_ascii_hexdigit);
         let kinds = different.iter().take(EDGE).filter(|&&seen| seen).count();
         [
@@ -341,7 +352,9 @@ impl Model {
     /// Log-odds that a label was drawn by a program.
     pub fn logit(&self, label: &[u8]) -> f64 {
         let weighed = self.weights.iter().zip(self.measures(label));
-        let sum: f64 = weighed.map(|([weight, mean, sd], value)| weight * (value - mean) / sd).sum();
+        let sum: f64 = weighed
+            .map(|([weight, mean, sd], value)| weight * (value - mean) / sd)
+            .sum();
         self.bias + sum
     }
 
@@ -379,7 +392,10 @@ impl Model {
 
 /// Lines that say something, with their numbers.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let numbered = text.lines().enumerate().map(|(index, line)| (index + 1, line));
+    let numbered = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line));
     numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
@@ -431,17 +447,34 @@ mod tests {
     #[test]
     fn names_of_people_score_low_and_drawn_ones_high() {
         // Well-known sites; letters and digits drawn with `openssl rand`.
-        for name in ["wikipedia.org", "theguardian.com", "bbc-news.co.uk", "openstreetmap.org"] {
+        for name in [
+            "wikipedia.org",
+            "theguardian.com",
+            "bbc-news.co.uk",
+            "openstreetmap.org",
+        ] {
             assert!(score(name).unwrap() < 0.2, "{name}: {:?}", score(name));
         }
-        for name in ["kqzvxwjtrp.com", "b5f1c09e77d2.net", "xhqzrlwmfgtkpd.biz", "tq4w9zk1m7xv.ru"] {
+        for name in [
+            "kqzvxwjtrp.com",
+            "b5f1c09e77d2.net",
+            "xhqzrlwmfgtkpd.biz",
+            "tq4w9zk1m7xv.ru",
+        ] {
             assert!(score(name).unwrap() > 0.9, "{name}: {:?}", score(name));
         }
     }
 
     #[test]
     fn what_says_nothing_has_no_score() {
-        for name in ["t.co", "ibm.com", "xn--80ak6aa92e.com", "a\\.b.com", "", "1.in-addr.arpa"] {
+        for name in [
+            "t.co",
+            "ibm.com",
+            "xn--80ak6aa92e.com",
+            "a\\.b.com",
+            "",
+            "1.in-addr.arpa",
+        ] {
             assert_eq!(score(name), None, "{name}");
         }
         assert_eq!(score(&format!("{}.com", "a".repeat(64))), None);
@@ -487,7 +520,10 @@ mod tests {
         counts.add(b"a-1", 4);
         let text = counts.to_text();
         // By hand: three letters and the closing edge, and the runs they make.
-        assert!(text.contains("^a\t1\n") && text.contains("a-1$\t1\n"), "{text}");
+        assert!(
+            text.contains("^a\t1\n") && text.contains("a-1$\t1\n"),
+            "{text}"
+        );
         assert_eq!(Counts::parse(&text).unwrap().to_text(), text);
         assert_eq!(Counts::parse("# x\nabcde\t1").map(|_| ()), Err(2));
         assert_eq!(Counts::parse("ab 1").map(|_| ()), Err(1));
@@ -519,6 +555,11 @@ mod tests {
     #[test]
     fn the_rarest_runs_are_those_that_nobody_chooses() {
         let rarest = model().unwrap().rarest(b"googlexqzjk", 2);
-        assert!(rarest.iter().all(|run| run.contains('q') || run.contains('z')), "{rarest:?}");
+        assert!(
+            rarest
+                .iter()
+                .all(|run| run.contains('q') || run.contains('z')),
+            "{rarest:?}"
+        );
     }
 }

@@ -71,7 +71,11 @@ pub fn fit(
     let all: f64 = taken.iter().map(|(_, weight)| weight).sum();
     let people = once(held);
     let weight = all / people.len().max(1) as f64;
-    examples.extend(people.iter().map(|label| (model.measures(label.as_bytes()), 0.0, weight)));
+    examples.extend(
+        people
+            .iter()
+            .map(|label| (model.measures(label.as_bytes()), 0.0, weight)),
+    );
     let weights = logistic(&examples);
     fitted.model = weights.clone() + "limit\t5\t0\n";
     let limits = limits(&fitted.model()?, held);
@@ -81,7 +85,10 @@ pub fn fit(
 
 /// Labels of several lists, each once, sorted.
 fn once<'a>(lists: &[Names<'a>]) -> Vec<&'a str> {
-    let all: BTreeSet<&str> = lists.iter().flat_map(|(_, labels)| labels.iter().copied()).collect();
+    let all: BTreeSet<&str> = lists
+        .iter()
+        .flat_map(|(_, labels)| labels.iter().copied())
+        .collect();
     all.into_iter().collect()
 }
 
@@ -100,24 +107,29 @@ fn logistic(examples: &[Example]) -> String {
     const STEPS: i32 = 500;
     const DECAY: f64 = 1e-4;
     let all: f64 = examples.iter().map(|example| example.2).sum();
-    let mean: [f64; MEASURES] = std::array::from_fn(|k| {
-        examples.iter().map(|(x, _, w)| x[k] * w).sum::<f64>() / all
-    });
+    let mean: [f64; MEASURES] =
+        std::array::from_fn(|k| examples.iter().map(|(x, _, w)| x[k] * w).sum::<f64>() / all);
     let sd: [f64; MEASURES] = std::array::from_fn(|k| {
-        let square = examples.iter().map(|(x, _, w)| (x[k] - mean[k]).powi(2) * w).sum::<f64>();
+        let square = examples
+            .iter()
+            .map(|(x, _, w)| (x[k] - mean[k]).powi(2) * w)
+            .sum::<f64>();
         (square / all).sqrt().max(1e-6)
     });
     // The last place of each is the bias.
     let mut weights = [0.0; MEASURES + 1];
     let mut first = [0.0; MEASURES + 1];
     let mut second = [0.0; MEASURES + 1];
-    let standard = |x: &[f64; MEASURES], k: usize| {
-        x.get(k).map_or(1.0, |value| (value - mean[k]) / sd[k])
-    };
+    let standard =
+        |x: &[f64; MEASURES], k: usize| x.get(k).map_or(1.0, |value| (value - mean[k]) / sd[k]);
     for step in 1..=STEPS {
         let mut slope = [0.0; MEASURES + 1];
         for (x, drawn, weight) in examples {
-            let logit: f64 = weights.iter().enumerate().map(|(k, w)| w * standard(x, k)).sum();
+            let logit: f64 = weights
+                .iter()
+                .enumerate()
+                .map(|(k, w)| w * standard(x, k))
+                .sum();
             let miss = (1.0 / (1.0 + (-logit).exp()) - drawn) * weight / all;
             for (k, slope) in slope.iter_mut().enumerate() {
                 *slope += miss * standard(x, k);
@@ -137,9 +149,17 @@ fn logistic(examples: &[Example]) -> String {
     }
     let mut text = String::new();
     for (k, name) in MEASURE_NAMES.iter().enumerate() {
-        let _ = writeln!(text, "{name}\t{:.4}\t{:.4}\t{:.4}", weights[k], mean[k], sd[k]);
+        let _ = writeln!(
+            text,
+            "{name}\t{:.4}\t{:.4}\t{:.4}",
+            weights[k], mean[k], sd[k]
+        );
     }
-    let _ = writeln!(text, "bias\t{:.4}\nclip\t{:.1}\t{:.1}", weights[MEASURES], CLIP.0, CLIP.1);
+    let _ = writeln!(
+        text,
+        "bias\t{:.4}\nclip\t{:.1}\t{:.1}",
+        weights[MEASURES], CLIP.0, CLIP.1
+    );
     text
 }
 

@@ -8,7 +8,9 @@ use std::path::Path;
 
 /// Families that put words together, or change names of others by a letter or
 /// two: letters cannot tell them, so they neither teach nor count as known.
-pub const OF_WORDS: [&str; 6] = ["charbot", "fosniw", "ngioweb", "nymaim", "rovnix", "suppobox"];
+pub const OF_WORDS: [&str; 6] = [
+    "charbot", "fosniw", "ngioweb", "nymaim", "rovnix", "suppobox",
+];
 
 /// Labels by family (DGA) and by list (benign), sorted, each once.
 pub struct Lists {
@@ -25,7 +27,9 @@ impl Lists {
         let trouble = |error: std::io::Error| format!("{}: {error}", path.display());
         let file = std::fs::File::open(path).map_err(trouble)?;
         let mut text = String::new();
-        GzDecoder::new(file).read_to_string(&mut text).map_err(trouble)?;
+        GzDecoder::new(file)
+            .read_to_string(&mut text)
+            .map_err(trouble)?;
         let mut families: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut benign = families.clone();
         for line in text.lines().skip(1) {
@@ -38,11 +42,19 @@ impl Lists {
             let Some(name) = name.and_then(|name| std::str::from_utf8(name).ok()) else {
                 continue;
             };
-            let into = if *label == "dga" { &mut families } else { &mut benign };
-            into.entry((*family).to_owned()).or_default().insert(name.to_owned());
+            let into = if *label == "dga" {
+                &mut families
+            } else {
+                &mut benign
+            };
+            into.entry((*family).to_owned())
+                .or_default()
+                .insert(name.to_owned());
         }
         let sorted = |map: BTreeMap<String, BTreeSet<String>>| {
-            map.into_iter().map(|(name, set)| (name, set.into_iter().collect())).collect()
+            map.into_iter()
+                .map(|(name, set)| (name, set.into_iter().collect()))
+                .collect()
         };
         Ok(Self {
             families: sorted(families),
@@ -52,7 +64,10 @@ impl Lists {
 
     /// Families that teach, those that are wanted.
     pub fn families(&self, wanted: impl Fn(&str) -> bool) -> Vec<Names<'_>> {
-        let known = self.families.iter().filter(|(name, _)| !OF_WORDS.contains(&name.as_str()));
+        let known = self
+            .families
+            .iter()
+            .filter(|(name, _)| !OF_WORDS.contains(&name.as_str()));
         known
             .filter(|(name, _)| wanted(name))
             .map(|(name, labels)| (name.as_str(), labels.iter().map(String::as_str).collect()))
@@ -61,8 +76,12 @@ impl Lists {
 
     /// Families of words.
     pub fn word_families(&self) -> Vec<Names<'_>> {
-        let words = OF_WORDS.iter().filter_map(|name| self.families.get_key_value(*name));
-        words.map(|(name, labels)| (name.as_str(), labels.iter().map(String::as_str).collect())).collect()
+        let words = OF_WORDS
+            .iter()
+            .filter_map(|name| self.families.get_key_value(*name));
+        words
+            .map(|(name, labels)| (name.as_str(), labels.iter().map(String::as_str).collect()))
+            .collect()
     }
 
     /// Benign lists in three parts by tenths. A name is in the same part of every

@@ -44,9 +44,21 @@ fn train(list: &Path, folder: &Path) -> Result<(), String> {
         model,
     } = fit(&benign[0], &benign[1], &lists.families(|_| true), 1)?;
     for (name, head, text) in [
-        ("chosen.tsv", "Runs of letters in names that people chose, and how often they were seen.", chosen),
-        ("drawn.tsv", "Runs of letters in names that programs drew, at most 300 names of a family.", drawn),
-        ("model.tsv", "Weight, mean and deviation of each measure; what one name may add; sums by number of names.", model),
+        (
+            "chosen.tsv",
+            "Runs of letters in names that people chose, and how often they were seen.",
+            chosen,
+        ),
+        (
+            "drawn.tsv",
+            "Runs of letters in names that programs drew, at most 300 names of a family.",
+            drawn,
+        ),
+        (
+            "model.tsv",
+            "Weight, mean and deviation of each measure; what one name may add; sums by number of names.",
+            model,
+        ),
     ] {
         let text = format!("# {head}\n# Learned by train-dga; sources in README.md.\n{text}");
         write(&folder.join(name), &text)?;

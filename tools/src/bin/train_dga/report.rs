@@ -19,15 +19,26 @@ const FOLDS: usize = 5;
 /// Leaves each family out in turn; benign names in three parts that share none.
 pub fn measure(lists: &Lists) -> Result<String, String> {
     let [counted, weighed, unseen] = lists.benign_parts([6, 2, 2]);
-    let all: Vec<&str> = lists.families(|_| true).into_iter().map(|(name, _)| name).collect();
+    let all: Vec<&str> = lists
+        .families(|_| true)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     let mut rows = Vec::new();
     let mut false_alarms = String::new();
     let mut random = Random::new(2);
     for fold in 0..FOLDS {
-        let left_out = |name: &str| all.iter().position(|known| *known == name).is_some_and(|at| at % FOLDS == fold);
+        let left_out = |name: &str| {
+            all.iter()
+                .position(|known| *known == name)
+                .is_some_and(|at| at % FOLDS == fold)
+        };
         let teachers = lists.families(|name| !left_out(name));
         let model = fit(&counted, &weighed, &teachers, 100 + fold as u64)?.model()?;
-        let people: Vec<f64> = unseen.iter().flat_map(|list| shares(&model, list)).collect();
+        let people: Vec<f64> = unseen
+            .iter()
+            .flat_map(|list| shares(&model, list))
+            .collect();
         for family in lists.families(left_out) {
             rows.push(row(&model, &family, &people, &mut random, "drawn"));
         }
@@ -38,8 +49,15 @@ pub fn measure(lists: &Lists) -> Result<String, String> {
         }
         for list in &unseen {
             let shares = shares(&model, list);
-            let over = (0..BENIGN_HOSTS).filter(|_| exceeds(&model, &random.choose(&shares, NAMES))).count();
-            let _ = writeln!(false_alarms, "{fold}\t{}\t{}\t{over}\t{BENIGN_HOSTS}", list.0, shares.len());
+            let over = (0..BENIGN_HOSTS)
+                .filter(|_| exceeds(&model, &random.choose(&shares, NAMES)))
+                .count();
+            let _ = writeln!(
+                false_alarms,
+                "{fold}\t{}\t{}\t{over}\t{BENIGN_HOSTS}",
+                list.0,
+                shares.len()
+            );
         }
     }
     rows.sort();
@@ -60,9 +78,15 @@ pub fn measure(lists: &Lists) -> Result<String, String> {
         );
     }
     for kind in ["drawn", "words"] {
-        let of_kind: Vec<&Row> = rows.iter().filter(|row| row.kind == kind && row.found.is_some()).collect();
+        let of_kind: Vec<&Row> = rows
+            .iter()
+            .filter(|row| row.kind == kind && row.found.is_some())
+            .collect();
         let mean = |get: fn(&Row) -> Option<f64>| {
-            percent(Some(of_kind.iter().filter_map(|row| get(row)).sum::<f64>() / of_kind.len().max(1) as f64))
+            percent(Some(
+                of_kind.iter().filter_map(|row| get(row)).sum::<f64>()
+                    / of_kind.len().max(1) as f64,
+            ))
         };
         let _ = writeln!(
             out,
@@ -72,7 +96,10 @@ pub fn measure(lists: &Lists) -> Result<String, String> {
             mean(|row| row.found_mixed)
         );
     }
-    let _ = write!(out, "\nBenign hosts of {NAMES} names that were in no table and no weight:\nfold\tlist\tnames\talarms\thosts\n{false_alarms}");
+    let _ = write!(
+        out,
+        "\nBenign hosts of {NAMES} names that were in no table and no weight:\nfold\tlist\tnames\talarms\thosts\n{false_alarms}"
+    );
     Ok(out)
 }
 
@@ -111,7 +138,13 @@ impl Ord for Row {
     }
 }
 
-fn row(model: &Model, family: &Names<'_>, people: &[f64], random: &mut Random, kind: &'static str) -> Row {
+fn row(
+    model: &Model,
+    family: &Names<'_>,
+    people: &[f64],
+    random: &mut Random,
+    kind: &'static str,
+) -> Row {
     let own = shares(model, family);
     let mut share_found = |mixed: usize| {
         if own.len() < NAMES {
@@ -134,13 +167,21 @@ fn row(model: &Model, family: &Names<'_>, people: &[f64], random: &mut Random, k
 }
 
 fn shares(model: &Model, list: &Names<'_>) -> Vec<f64> {
-    list.1.iter().map(|label| model.share(model.logit(label.as_bytes()))).collect()
+    list.1
+        .iter()
+        .map(|label| model.share(model.logit(label.as_bytes())))
+        .collect()
 }
 
 fn exceeds(model: &Model, shares: &[f64]) -> bool {
-    model.limit(shares.len()).is_some_and(|limit| shares.iter().sum::<f64>() > limit)
+    model
+        .limit(shares.len())
+        .is_some_and(|limit| shares.iter().sum::<f64>() > limit)
 }
 
 fn percent(share: Option<f64>) -> String {
-    share.map_or_else(|| "too few names".to_owned(), |share| format!("{:.2} %", share * 100.0))
+    share.map_or_else(
+        || "too few names".to_owned(),
+        |share| format!("{:.2} %", share * 100.0),
+    )
 }
