@@ -17,6 +17,7 @@ pub mod flow;
 pub mod control;
 pub mod finding;
 pub mod table;
+pub mod behaviour;
 pub mod seal;
 pub mod run;
 

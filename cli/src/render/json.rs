@@ -229,10 +229,26 @@ struct FindingView<'a> {
     attack_techniques: &'a [&'static str],
     prevalence_hosts: u32,
     baseline: Option<bool>,
+    status: &'static str,
+    suppressed_by: Option<&'a str>,
+    score: Option<f32>,
+    confidence: Option<f32>,
+    metric: Option<&'a str>,
+    observed: Option<f64>,
+    threshold: Option<f64>,
+    comparator: Option<&'a str>,
+    unit: Option<&'a str>,
+    interval_seconds: Option<f64>,
+    cv: Option<f64>,
+    samples: Option<u64>,
+    /// The numbers of the check, as an object.
+    evidence: Option<serde_json::Value>,
 }
 
 impl<'a> FindingView<'a> {
     fn new(finding: &'a Finding) -> Self {
+        let numbers = &finding.numbers;
+        let measure = numbers.measure.as_ref();
         Self {
             finding_id: &finding.finding_id,
             check_id: finding.check_id,
@@ -258,6 +274,26 @@ impl<'a> FindingView<'a> {
             attack_techniques: &finding.attack_techniques,
             prevalence_hosts: finding.prevalence_hosts,
             baseline: finding.baseline,
+            status: if finding.is_open() {
+                "open"
+            } else {
+                "suppressed"
+            },
+            suppressed_by: numbers.suppressed_by.as_deref(),
+            score: numbers.score,
+            confidence: numbers.confidence,
+            metric: measure.map(|measure| measure.metric.as_ref()),
+            observed: measure.map(|measure| measure.observed),
+            threshold: measure.map(|measure| measure.threshold),
+            comparator: measure.map(|measure| measure.comparator.as_ref()),
+            unit: measure.map(|measure| measure.unit.as_ref()),
+            interval_seconds: numbers.interval_seconds,
+            cv: numbers.cv,
+            samples: numbers.samples,
+            evidence: numbers
+                .evidence
+                .as_deref()
+                .and_then(|text| serde_json::from_str(text).ok()),
         }
     }
 }

@@ -299,6 +299,7 @@ fn finding(
         attack_techniques: vec!["T1557"],
         evidence: vec![packet(0, 120)],
         prevalence_hosts: 1,
+        numbers: nsforensics_engine::finding::Numbers::default(),
     }
 }
 

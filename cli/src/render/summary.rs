@@ -303,27 +303,35 @@ fn verdicts(out: &mut String, report: &Report, screen: &Screen) {
 }
 
 fn findings(out: &mut String, report: &Report, screen: &Screen) {
-    if report.findings.is_empty() {
-        heading(out, screen, "FINDINGS", "none in what could be seen");
+    let open: Vec<&Finding> = report.findings.iter().filter(|f| f.is_open()).collect();
+    let suppressed = report.findings.len() - open.len();
+    let kept = |text: &str| match suppressed {
+        0 => text.to_owned(),
+        number => format!(
+            "{text}; {} suppressed, each with its reason in findings.parquet",
+            screen::count(number as u64)
+        ),
+    };
+    if open.is_empty() {
+        heading(out, screen, "FINDINGS", &kept("none in what could be seen"));
         return;
     }
     let by_severity: Vec<String> = Severity::ALL
         .iter()
         .filter_map(|severity| {
-            let number = report
-                .findings
+            let number = open
                 .iter()
                 .filter(|finding| finding.severity == *severity)
                 .count();
             (number > 0).then(|| format!("{} {}", screen::count(number as u64), severity.name()))
         })
         .collect();
-    let mut rest = by_severity.join(", ");
-    if report.findings.len() > WORST {
+    let mut rest = kept(&by_severity.join(", "));
+    if open.len() > WORST {
         rest.push_str(&format!("; the worst {WORST}:"));
     }
     heading(out, screen, "FINDINGS", &rest);
-    for (place, finding) in report.findings.iter().take(WORST).enumerate() {
+    for (place, &finding) in open.iter().take(WORST).enumerate() {
         if place > 0 {
             out.push('\n');
         }

@@ -1,6 +1,6 @@
 //! `docs/controls.md`, written from the registry so that it cannot be out of date.
 
-use super::{CONTROLS, REGISTRY, control_of};
+use super::{CONTROLS, control_of, metas};
 use std::fmt::Write;
 
 /// The document.
@@ -24,8 +24,7 @@ pub fn controls_markdown() -> String {
             control.stride.join(", "),
             control.aatt.join(", "),
         );
-        for check in REGISTRY {
-            let meta = check.meta();
+        for meta in metas() {
             if control_of(meta.id).is_none_or(|of| of.id != control.id) {
                 continue;
             }

@@ -5,6 +5,7 @@ pub mod docs;
 pub mod ns01;
 pub mod ns02;
 pub mod ns03;
+pub mod ns04;
 pub mod suites;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -94,6 +95,8 @@ pub enum Wants {
     Certificates,
     /// [`Fact::Certificates`] with what the other checks said of it.
     Outcomes,
+    /// Rows of a run's tables: see [`ns04`].
+    Tables,
 }
 
 /// What a check is.
@@ -166,6 +169,14 @@ pub const CONTROLS: &[Control] = &[
         stride: &["Spoofing", "Tampering", "Denial of Service"],
         aatt: &["AATT-C5", "AATT-D1"],
     },
+    Control {
+        id: "NS-04",
+        title: "Network traffic analysis",
+        requirement: "MUST",
+        levels: &["L3"],
+        stride: &["Information Disclosure"],
+        aatt: &["AATT-E1"],
+    },
 ];
 
 /// The control that a check belongs to.
@@ -179,7 +190,8 @@ pub fn control_of(check_id: &str) -> Option<&'static Control> {
 /// Checks of all controls.
 const CHECKS: usize = ns01::CHECKS.len() + ns02::CHECKS.len() + ns03::CHECKS.len();
 
-/// Every check, sorted by id.
+/// Every check of single sessions, sorted by id. Those that take many flows to
+/// see are [`ns04::DETECTORS`].
 pub const REGISTRY: &[&dyn Audit] = &joined::<CHECKS>(&[ns01::CHECKS, ns02::CHECKS, ns03::CHECKS]);
 
 /// The checks of several controls, one after the other.
@@ -205,16 +217,20 @@ pub fn is_enabled(policy: &Policy, id: &str) -> bool {
     match control_of(id).map(|control| control.id) {
         Some("NS-01") => policy.network.tls.enabled,
         Some("NS-02") => ns02::is_enabled(policy, id),
+        Some("NS-04") => policy.monitoring.network.enabled,
         _ => true,
     }
 }
 
+/// What every check is, sorted by id.
+pub fn metas() -> impl Iterator<Item = &'static Meta> {
+    let audits = REGISTRY.iter().map(|check| check.meta());
+    audits.chain(ns04::DETECTORS.iter().map(|check| check.meta()))
+}
+
 /// What a check is, by its id.
 pub fn meta_of(check_id: &str) -> Option<&'static Meta> {
-    REGISTRY
-        .iter()
-        .map(|check| check.meta())
-        .find(|meta| meta.id == check_id)
+    metas().find(|meta| meta.id == check_id)
 }
 
 /// Every outcome of one flow.
@@ -390,10 +406,9 @@ mod tests {
 
     #[test]
     fn the_registry_is_sorted_unique_and_documented() {
-        let ids: Vec<_> = REGISTRY.iter().map(|check| check.meta().id).collect();
+        let ids: Vec<_> = metas().map(|meta| meta.id).collect();
         assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
-        for check in REGISTRY {
-            let meta = check.meta();
+        for meta in metas() {
             assert!(control_of(meta.id).is_some(), "{} has no control", meta.id);
             for text in [meta.title, meta.observable_with, meta.source] {
                 assert!(text.len() > 8, "{}: {text:?}", meta.id);
@@ -440,10 +455,10 @@ mod tests {
             ("NS-03.rate_limit", "medium"),
             ("NS-03.request_size", "medium"),
             ("NS-03.security_headers", "low"),
+            ("NS-04.unknown_destination", "high"),
         ];
-        let actual: Vec<_> = REGISTRY
-            .iter()
-            .map(|check| (check.meta().id, check.meta().severity.name()))
+        let actual: Vec<_> = metas()
+            .map(|meta| (meta.id, meta.severity.name()))
             .collect();
         assert_eq!(actual, expected);
     }

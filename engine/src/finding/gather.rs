@@ -6,8 +6,10 @@
 //! under a cap is always what is smallest by time and flow.
 
 use super::dance::{Attempts, Upgrades};
+use super::detected;
 use super::verdict;
 use super::{CoverageRow, Finding, Verdict};
+use crate::control::ns04::{Detected, Numbers};
 use crate::control::{AuditResult, Outcome, Severity, Status, cut, meta_of};
 use crate::evidence::{FlowId, PacketRef};
 use crate::flow::key::put_address;
@@ -517,8 +519,9 @@ impl Gatherer {
         self.upgrades.merge(std::mem::take(&mut other.upgrades));
     }
 
-    /// Everything has been taken: the findings, the coverage, the verdicts.
-    pub fn finish(mut self, policy: &Policy) -> Judged {
+    /// Everything has been taken, and the detectors have spoken of so many
+    /// `captures`: the findings, the coverage, the verdicts.
+    pub fn finish(mut self, policy: &Policy, detected: Vec<Detected>, captures: u32) -> Judged {
         for dance in std::mem::take(&mut self.attempts).dances() {
             self.outcome(&dance.parties(), dance.ts, dance.at, &dance.outcome, 1);
         }
@@ -544,8 +547,12 @@ impl Gatherer {
             .into_par_iter()
             .map(|((key, subject), hosts)| finding(key, subject, hosts, upgrades))
             .collect();
+        detected::take(detected, captures, &mut self.coverage, &mut findings);
+        self.dropped += detected::hold(&mut findings, self.max_findings);
         findings.par_sort_by(|a, b| {
-            (b.severity, a.check_id, a.ts_first, &a.finding_id).cmp(&(
+            let (left, right) = (b.is_open(), a.is_open());
+            (left, b.severity, a.check_id, a.ts_first, &a.finding_id).cmp(&(
+                right,
                 a.severity,
                 b.check_id,
                 b.ts_first,
@@ -569,7 +576,7 @@ impl Gatherer {
 
 /// 64 bits of SHA-256 over what makes two violations the same finding: nobody
 /// can choose which of them a cap keeps without trying many.
-fn spread(parts: &[&str; 4], dst_port: u16) -> u64 {
+pub(super) fn spread(parts: &[&str; 4], dst_port: u16) -> u64 {
     let mut hash = Sha256::new();
     // Lengths first, in one piece with the port: short subjects are one block.
     let mut head = [0_u8; 10];
@@ -642,7 +649,7 @@ fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Findi
         key.src, key.destination, key.dst_port, subject.first, subject.last
     );
     Finding {
-        finding_id: finding_id(&key, subject.first),
+        finding_id: finding_id(key.spread, key.check_id, subject.first),
         ts_first: subject.first,
         ts_last: subject.last,
         first: seen.first().map(|(_, _, at)| *at).unwrap_or_default(),
@@ -665,15 +672,16 @@ fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Findi
         destination: key.destination,
         detail: key.detail,
         prevalence_hosts: hosts,
+        numbers: Numbers::default(),
     }
 }
 
 /// `F-` and 12 base32 characters (RFC 4648 §6) of a hash of the subject.
-fn finding_id(key: &Key, first: CaptureTime) -> String {
+pub(super) fn finding_id(spread: u64, check_id: &str, first: CaptureTime) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let mut hash = Sha256::new();
-    hash.update(key.spread.to_be_bytes());
-    hash.update(key.check_id);
+    hash.update(spread.to_be_bytes());
+    hash.update(check_id);
     hash.update(first.as_nanos().to_be_bytes());
     let digest = hash.finalize();
     let bits = digest
@@ -710,6 +718,26 @@ fn coverage_row(capture: u32, check_id: &'static str, tally: Tally) -> CoverageR
 }
 
 impl Tally {
+    /// So many more outcomes of this status.
+    pub(super) fn count(&mut self, status: Status, more: u64) {
+        if let Some(count) = self.by_status.get_mut(status as usize) {
+            *count = count.saturating_add(more);
+        }
+    }
+
+    /// So many were not observed for this reason.
+    pub(super) fn because(&mut self, reason: &str, more: u64) {
+        *self.reasons.entry(reason.to_owned()).or_default() += more;
+    }
+
+    /// A violation in these flows.
+    pub(super) fn violation(&mut self, severity: Severity, flows: &[FlowId]) {
+        self.worst = self.worst.max(Some(severity));
+        for &flow in flows.iter().take(MAX_EXAMPLES) {
+            self.violated.push(flow);
+        }
+    }
+
     fn merge(&mut self, other: Self) {
         for (sum, more) in self.by_status.iter_mut().zip(other.by_status) {
             *sum += more;

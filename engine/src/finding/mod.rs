@@ -1,12 +1,14 @@
 //! Outcomes gathered into findings, coverage and verdicts.
 
 mod dance;
+mod detected;
 mod gather;
 mod verdict;
 
 #[cfg(test)]
 mod tests;
 
+pub use crate::control::ns04::{Measure, Numbers};
 pub use gather::{Gatherer, Judged};
 
 use crate::control::Severity;
@@ -55,6 +57,15 @@ pub struct Finding {
     pub evidence: Vec<PacketRef>,
     /// How many sources do the same.
     pub prevalence_hosts: u32,
+    /// What a detector measured.
+    pub numbers: Numbers,
+}
+
+impl Finding {
+    /// Whether nothing speaks for leaving it out of verdicts and exit codes.
+    pub fn is_open(&self) -> bool {
+        self.numbers.suppressed_by.is_none()
+    }
 }
 
 /// One row of the `coverage` table: a check over one capture file.

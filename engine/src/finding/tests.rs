@@ -46,7 +46,7 @@ fn judge(policy: &Policy, ended: &[Ended]) -> Judged {
     for one in ended {
         add(&mut gatherer, policy, one);
     }
-    gatherer.finish(policy)
+    gatherer.finish(policy, Vec::new(), 1)
 }
 
 /// Violations of checks with these details, one flow each.
@@ -62,7 +62,7 @@ fn violations(policy: &Policy, of: &[(&'static str, Severity, String)]) -> Judge
         };
         gatherer.add(&flow, &facts, &audited);
     }
-    gatherer.finish(policy)
+    gatherer.finish(policy, Vec::new(), 1)
 }
 
 fn policy(text: &str) -> Policy {
@@ -145,7 +145,7 @@ proptest! {
         for part in parts {
             merged.merge(part);
         }
-        same(&merged.finish(&policy), &expected.finish(&policy));
+        same(&merged.finish(&policy, Vec::new(), 1), &expected.finish(&policy, Vec::new(), 1));
     }
 }
 

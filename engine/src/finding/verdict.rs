@@ -2,7 +2,7 @@
 
 use super::gather::{Smallest, Tally};
 use super::{Verdict, VerdictKind};
-use crate::control::{CONTROLS, Control, REGISTRY, Severity, Status, control_of, is_enabled};
+use crate::control::{CONTROLS, Control, Severity, Status, control_of, is_enabled, metas};
 use crate::policy::Policy;
 use std::collections::BTreeMap;
 
@@ -41,8 +41,7 @@ pub(super) fn verdicts(
             examples: Smallest::new(10),
         };
         let mut rows = Vec::new();
-        for check in REGISTRY {
-            let meta = check.meta();
+        for meta in metas() {
             if control_of(meta.id).is_none_or(|of| of.id != control.id) {
                 continue;
             }
@@ -73,6 +72,7 @@ pub(super) fn verdicts(
             total.reason = match control.id {
                 "NS-02" => "no server's certificate can be seen in the capture",
                 "NS-03" => "the capture holds no HTTP request to an API, in plaintext or decrypted",
+                "NS-04" => "the capture holds no flow that a detector could judge",
                 _ => {
                     "the capture holds no TLS handshake and no protocol outside TLS that could be \
                      recognised"

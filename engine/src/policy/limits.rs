@@ -55,6 +55,10 @@ pub struct Limits {
     pub http_ordered: usize,
     /// Clients, endpoints and credentials that are told apart by what they did.
     pub api_subjects: usize,
+    /// Different hosts and names that the detectors of NS-04 tell apart.
+    pub behaviour_names: usize,
+    /// Subjects (pairs of hosts and the like) that each of them keeps.
+    pub behaviour_subjects: usize,
     /// DNS questions of one flow that wait for an answer.
     pub dns_waiting: usize,
     /// Seconds after which a DNS question counts as unanswered.
@@ -112,6 +116,10 @@ impl Default for Limits {
             http_ordered: 16_384,
             // Each takes up to 1.3 KiB, most a tenth of it.
             api_subjects: 16_384,
+            // About 64 bytes each; a week of two thousand hosts has a million.
+            behaviour_names: 4_194_304,
+            // From 16 bytes to some hundred each, by detector.
+            behaviour_subjects: 4_194_304,
             // A client asks a few at a time; between two resolvers that share one
             // port some hundred may be open.
             dns_waiting: 256,

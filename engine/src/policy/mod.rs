@@ -334,6 +334,8 @@ fn problems(shape: &Shape) -> Vec<(&'static str, String)> {
         ("limits.http_head_bytes", limits.http_head_bytes, 1_024),
         ("limits.http_ordered", limits.http_ordered, 1),
         ("limits.api_subjects", limits.api_subjects, 1),
+        ("limits.behaviour_names", limits.behaviour_names, 1_024),
+        ("limits.behaviour_subjects", limits.behaviour_subjects, 1),
         ("limits.dns_waiting", limits.dns_waiting, 1),
         ("limits.dns_answer_bytes", limits.dns_answer_bytes, 512),
     ] {

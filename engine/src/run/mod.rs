@@ -17,6 +17,7 @@ mod pipeline;
 mod usage;
 
 use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
+use crate::behaviour;
 use crate::capture::{self, CaptureFile, CaptureSummary, Damage, Finished, Options};
 use crate::control::Severity;
 use crate::decode;
@@ -110,7 +111,7 @@ impl Report {
     pub fn has_finding(&self, at_least: Severity) -> bool {
         self.findings
             .iter()
-            .any(|finding| finding.severity >= at_least)
+            .any(|finding| finding.is_open() && finding.severity >= at_least)
     }
 }
 
@@ -208,15 +209,24 @@ impl Run<'_> {
         }
         let gathered = pipeline.finish(&mut fragments, &mut outputs)?;
         capture_anomalies.extend(fragments.into_rows(None));
+        for row in gathered.certificates.into_rows() {
+            outputs.push_certificate(row)?;
+        }
+        let mut outputs = outputs.close_facts(&mut folder)?;
+        self.check_cancelled()?;
+        let source = behaviour::Source {
+            folder: folder.partial_path().to_owned(),
+            first_capture: 0,
+        };
+        let detected = behaviour::judge(policy, &[source])?;
+        capture_anomalies.extend(behaviour::anomalies(&detected, &captures));
         for anomaly in &capture_anomalies {
             outputs.push_anomaly(anomaly.clone())?;
         }
-        let judged = gathered.gatherer.finish(policy);
+        let files = u32::try_from(captures.len()).unwrap_or(u32::MAX);
+        let judged = gathered.gatherer.finish(policy, detected, files);
         for (capture, summary) in (0_u32..).zip(&captures) {
             outputs.push_capture(capture, summary.clone())?;
-        }
-        for row in gathered.certificates.into_rows() {
-            outputs.push_certificate(row)?;
         }
         for row in &judged.findings {
             outputs.push_finding(row.clone())?;
@@ -266,13 +276,15 @@ impl Run<'_> {
             .map(|&severity| {
                 let of_severity = findings
                     .iter()
-                    .filter(|finding| finding.severity == severity);
+                    .filter(|finding| finding.is_open() && finding.severity == severity);
                 (
                     format!("findings_{}", severity.name()),
                     of_severity.count() as u64,
                 )
             })
             .collect();
+        let suppressed = findings.iter().filter(|finding| !finding.is_open());
+        counts.insert("findings_suppressed".to_owned(), suppressed.count() as u64);
         counts.insert(
             "packets".to_owned(),
             captures.iter().map(|capture| capture.packets).sum(),

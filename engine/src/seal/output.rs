@@ -14,21 +14,41 @@ use crate::table::{
 
 type Writer<R> = TableWriter<R, HashedFile>;
 
-/// The tables of a run while they are written. Rows arrive in an order that
-/// depends on the input alone; then so do the files.
+/// The tables of facts of a run while they are written, and the [`Ledger`] that
+/// stays open beyond them. Rows arrive in an order that depends on the input
+/// alone; then so do the files.
 #[derive(Debug)]
 pub struct OutputSet {
-    captures: Writer<CaptureRow>,
-    interfaces: Writer<InterfaceRow>,
     flows: Writer<FlowRecord>,
     tls: Writer<TlsRow>,
     dns: Writer<DnsRow>,
     certificates: Writer<CertificateRow>,
     http: Writer<HttpRow>,
+    ledger: Ledger,
+}
+
+/// The tables that are written last: what was read, what was odd, what it amounts to.
+#[derive(Debug)]
+pub struct Ledger {
+    captures: Writer<CaptureRow>,
+    interfaces: Writer<InterfaceRow>,
     findings: Writer<Finding>,
     anomalies: Writer<Anomaly>,
     coverage: Writer<CoverageRow>,
     verdicts: Writer<Verdict>,
+    facts: RowCounts,
+}
+
+fn writer<R: Row>(folder: &RunFolder, key: &Key, meta: &FileMeta) -> Result<Writer<R>> {
+    let name = format!("{}.parquet", R::TABLE);
+    TableWriter::new(folder.create_file(&name, key)?, meta)
+}
+
+fn close<R: Row>(writer: Writer<R>, folder: &mut RunFolder) -> Result<()> {
+    let (file, rows) = writer.finish()?;
+    let finished = file.finish(Some(R::TABLE), rows)?;
+    folder.add(finished);
+    Ok(())
 }
 
 impl OutputSet {
@@ -38,42 +58,29 @@ impl OutputSet {
     ///
     /// When one cannot be created.
     pub fn create(folder: &RunFolder, key: &Key, meta: &FileMeta) -> Result<Self> {
-        fn writer<R: Row>(folder: &RunFolder, key: &Key, meta: &FileMeta) -> Result<Writer<R>> {
-            let name = format!("{}.parquet", R::TABLE);
-            TableWriter::new(folder.create_file(&name, key)?, meta)
-        }
         Ok(Self {
-            captures: writer(folder, key, meta)?,
-            interfaces: writer(folder, key, meta)?,
             flows: writer(folder, key, meta)?,
             tls: writer(folder, key, meta)?,
             dns: writer(folder, key, meta)?,
             certificates: writer(folder, key, meta)?,
             http: writer(folder, key, meta)?,
-            findings: writer(folder, key, meta)?,
-            anomalies: writer(folder, key, meta)?,
-            coverage: writer(folder, key, meta)?,
-            verdicts: writer(folder, key, meta)?,
+            ledger: Ledger {
+                captures: writer(folder, key, meta)?,
+                interfaces: writer(folder, key, meta)?,
+                findings: writer(folder, key, meta)?,
+                anomalies: writer(folder, key, meta)?,
+                coverage: writer(folder, key, meta)?,
+                verdicts: writer(folder, key, meta)?,
+                facts: RowCounts::default(),
+            },
         })
     }
 
-    /// One input file, with its interfaces.
+    /// A finished flow.
     ///
     /// # Errors
     ///
     /// This and all below: when the table cannot be written.
-    pub fn push_capture(&mut self, capture: u32, summary: CaptureSummary) -> Result<()> {
-        for (interface, row) in (0..).zip(&summary.interfaces) {
-            self.interfaces.push(InterfaceRow {
-                capture,
-                interface,
-                summary: row.clone(),
-            })?;
-        }
-        self.captures.push(CaptureRow { capture, summary })
-    }
-
-    /// A finished flow.
     pub fn push_flow(&mut self, row: FlowRecord) -> Result<()> {
         self.flows.push(row)
     }
@@ -98,6 +105,55 @@ impl OutputSet {
         self.http.push(row)
     }
 
+    /// An anomaly.
+    pub fn push_anomaly(&mut self, row: Anomaly) -> Result<()> {
+        self.ledger.push_anomaly(row)
+    }
+
+    /// Rows of the tables that grow with the capture so far.
+    pub fn row_counts(&self) -> RowCounts {
+        RowCounts {
+            flows: self.flows.rows(),
+            tls_handshakes: self.tls.rows(),
+            dns_queries: self.dns.rows(),
+            certificates: self.certificates.rows(),
+            anomalies: self.ledger.anomalies.rows(),
+        }
+    }
+
+    /// All facts have been pushed: writes what is left of them, so that they can
+    /// be read, and takes their files into the folder's seal.
+    pub fn close_facts(self, folder: &mut RunFolder) -> Result<Ledger> {
+        let facts = self.row_counts();
+        close(self.flows, folder)?;
+        close(self.tls, folder)?;
+        close(self.dns, folder)?;
+        close(self.certificates, folder)?;
+        close(self.http, folder)?;
+        Ok(Ledger {
+            facts,
+            ..self.ledger
+        })
+    }
+}
+
+impl Ledger {
+    /// One input file, with its interfaces.
+    ///
+    /// # Errors
+    ///
+    /// This and all below: when the table cannot be written.
+    pub fn push_capture(&mut self, capture: u32, summary: CaptureSummary) -> Result<()> {
+        for (interface, row) in (0..).zip(&summary.interfaces) {
+            self.interfaces.push(InterfaceRow {
+                capture,
+                interface,
+                summary: row.clone(),
+            })?;
+        }
+        self.captures.push(CaptureRow { capture, summary })
+    }
+
     /// A finding.
     pub fn push_finding(&mut self, row: Finding) -> Result<()> {
         self.findings.push(row)
@@ -118,36 +174,18 @@ impl OutputSet {
         self.verdicts.push(row)
     }
 
-    /// Rows of the tables that grow with the capture so far.
+    /// Rows of the tables that grow with the capture.
     pub fn row_counts(&self) -> RowCounts {
         RowCounts {
-            flows: self.flows.rows(),
-            tls_handshakes: self.tls.rows(),
-            dns_queries: self.dns.rows(),
-            certificates: self.certificates.rows(),
             anomalies: self.anomalies.rows(),
+            ..self.facts
         }
     }
 
     /// Writes what is left and takes every file into the folder's seal.
-    ///
-    /// # Errors
-    ///
-    /// When a table cannot be written.
     pub fn finish(self, folder: &mut RunFolder) -> Result<()> {
-        fn close<R: Row>(writer: Writer<R>, folder: &mut RunFolder) -> Result<()> {
-            let (file, rows) = writer.finish()?;
-            let finished = file.finish(Some(R::TABLE), rows)?;
-            folder.add(finished);
-            Ok(())
-        }
         close(self.captures, folder)?;
         close(self.interfaces, folder)?;
-        close(self.flows, folder)?;
-        close(self.tls, folder)?;
-        close(self.dns, folder)?;
-        close(self.certificates, folder)?;
-        close(self.http, folder)?;
         close(self.findings, folder)?;
         close(self.anomalies, folder)?;
         close(self.coverage, folder)?;

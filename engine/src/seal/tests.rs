@@ -57,10 +57,12 @@ fn input() -> ManifestInput {
 fn sealed(out: &Path, key: &Key) -> PathBuf {
     let mut folder = RunFolder::create(out, input().started).unwrap();
     let mut tables = OutputSet::create(&folder, key, &FileMeta::default()).unwrap();
-    tables.push_capture(0, CaptureSummary::default()).unwrap();
     for n in 0..500 {
         tables.push_flow(flow(n)).unwrap();
     }
+    assert_eq!(tables.row_counts().flows, 500);
+    let mut tables = tables.close_facts(&mut folder).unwrap();
+    tables.push_capture(0, CaptureSummary::default()).unwrap();
     tables.push_finding(finding()).unwrap();
     tables.push_coverage(coverage()).unwrap();
     tables.push_verdict(verdict()).unwrap();

@@ -4,6 +4,7 @@
 
 use super::column::{self as col, Column, Layout, list_type, signed, signed32, struct_fields};
 use super::writer::Row;
+use crate::control::control_of;
 use crate::evidence::PacketRef;
 use crate::finding::Finding;
 use arrow_array::builder::{Int32Builder, Int64Builder, ListBuilder, StructBuilder};
@@ -58,6 +59,18 @@ impl Row for Finding {
                 ("baseline", "", "The control's literal rule fired; null where it has none."),
                 |f: &Self| f.baseline,
             ),
+            col::float32_opt(
+                ("score", "0 to 1", "How far it looks like what the check is after; null where nothing is scored."),
+                |f: &Self| f.numbers.score,
+            ),
+            col::float32_opt(
+                ("confidence", "0 to 1", "How much evidence the score stands on."),
+                |f: &Self| f.numbers.confidence,
+            ),
+            col::text(
+                ("status", "", "`open`, or `suppressed`: kept, with its reason, and left out of verdicts and exit codes."),
+                |f: &Self| if f.is_open() { "open" } else { "suppressed" },
+            ),
             col::address(("src_ip", "RFC 5952", "Source host."), |f: &Self| f.src),
             col::address(("dst_ip", "RFC 5952", "Destination of the first flow."), |f: &Self| {
                 f.dst
@@ -81,6 +94,41 @@ impl Row for Finding {
                 &f.explanation
             })
             .content(),
+            col::text_opt(("metric", "", "What was measured, such as `cv`."), |f: &Self| {
+                Some(f.numbers.measure.as_ref()?.metric.as_ref())
+            }),
+            col::float64_opt(("observed", "", "Its value, in `unit`."), |f: &Self| {
+                Some(f.numbers.measure.as_ref()?.observed)
+            }),
+            col::float64_opt(("threshold", "", "The value that decides, in `unit`."), |f: &Self| {
+                Some(f.numbers.measure.as_ref()?.threshold)
+            }),
+            col::text_opt(
+                ("comparator", "", "How the two are compared: a finding is `observed` `comparator` `threshold`."),
+                |f: &Self| Some(f.numbers.measure.as_ref()?.comparator.as_ref()),
+            ),
+            col::text_opt(("unit", "", "Such as `byte`, `ratio`, `character`."), |f: &Self| {
+                Some(f.numbers.measure.as_ref()?.unit.as_ref())
+            }),
+            col::float64_opt(("interval_seconds", "s", "Mean gap between events."), |f: &Self| {
+                f.numbers.interval_seconds
+            }),
+            col::float64_opt(
+                ("variance", "ratio", "The same as `cv`, under the name that alerts use."),
+                |f: &Self| f.numbers.cv,
+            ),
+            col::float64_opt(
+                ("cv", "ratio", "Coefficient of variation of the gaps: population standard deviation by mean."),
+                |f: &Self| f.numbers.cv,
+            ),
+            col::int64_opt(("samples", "", "Events that were measured."), |f: &Self| {
+                f.numbers.samples.map(signed)
+            }),
+            col::text_opt(
+                ("evidence", "JSON", "Further numbers of the check; `against` lists what argues for a benign cause."),
+                |f: &Self| f.numbers.evidence.as_deref(),
+            )
+            .content(),
             evidence_column(),
             col::list_text(
                 ("attack_techniques", "MITRE ATT&CK", "Techniques."),
@@ -92,6 +140,16 @@ impl Row for Finding {
             col::int32(("prevalence_hosts", "", "Sources that do the same."), |f: &Self| {
                 signed32(f.prevalence_hosts)
             }),
+            col::list_text(("stride", "", "STRIDE classes of the control."), false, |f: &Self| {
+                Some(control_of(f.check_id).map_or(&[][..], |c| c.stride).iter().map(|&s| s.into()).collect())
+            }),
+            col::list_text(("aatt", "", "AATT ids of the control."), false, |f: &Self| {
+                Some(control_of(f.check_id).map_or(&[][..], |c| c.aatt).iter().map(|&s| s.into()).collect())
+            }),
+            col::text_opt(
+                ("suppressed_by", "", "Why it is no open finding; null for an open one."),
+                |f: &Self| f.numbers.suppressed_by.as_deref(),
+            ),
         ]
     }
 
@@ -107,6 +165,7 @@ impl Row for Finding {
             + self.explanation.len()
             + self.flow_ids.len() * 8
             + self.evidence.len() * size_of::<PacketRef>()
+            + self.numbers.evidence.as_deref().map_or(0, str::len)
     }
 }
 

@@ -5,7 +5,7 @@ use super::column::hex;
 use crate::control::Severity;
 use crate::error::{Error, Result};
 use crate::evidence::{FlowId, PacketRef};
-use crate::finding::{CoverageRow, Finding, Verdict, VerdictKind};
+use crate::finding::{CoverageRow, Finding, Measure, Numbers, Verdict, VerdictKind};
 use crate::time::CaptureTime;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -225,7 +225,43 @@ pub fn findings(run: &Path) -> Result<Vec<Finding>> {
                 })
                 .collect::<Result<_, String>>()?,
             prevalence_hosts: row.number("prevalence_hosts")?,
+            numbers: numbers(&row)?,
         })
+    })
+}
+
+/// The numbers of a finding.
+fn numbers(row: &Fields<'_>) -> Result<Numbers, String> {
+    #[expect(clippy::cast_possible_truncation, reason = "they were written as such")]
+    let ratio = |key| {
+        row.fraction(key)
+            .map(|value| value.map(|value| value as f32))
+    };
+    let measure = match row.text_opt("metric")? {
+        None => None,
+        Some(metric) => {
+            let missing = || format!("{metric} has no value");
+            Some(Measure {
+                observed: row.fraction("observed")?.ok_or_else(missing)?,
+                threshold: row.fraction("threshold")?.ok_or_else(missing)?,
+                comparator: row.text("comparator")?.into(),
+                unit: row.text("unit")?.into(),
+                metric: metric.into(),
+            })
+        }
+    };
+    Ok(Numbers {
+        score: ratio("score")?,
+        confidence: ratio("confidence")?,
+        measure,
+        interval_seconds: row.fraction("interval_seconds")?,
+        cv: row.fraction("cv")?,
+        samples: match row.get("samples")? {
+            Value::Null => None,
+            _ => Some(row.number("samples")?),
+        },
+        evidence: row.text_opt("evidence")?,
+        suppressed_by: row.text_opt("suppressed_by")?.map(Into::into),
     })
 }
 
@@ -307,6 +343,16 @@ impl Fields<'_> {
     fn number<T: TryFrom<i64>>(&self, key: &str) -> Result<T, String> {
         let number = self.get(key)?.as_i64().and_then(|n| T::try_from(n).ok());
         number.ok_or_else(|| format!("column {key} is no number in its range"))
+    }
+
+    fn fraction(&self, key: &str) -> Result<Option<f64>, String> {
+        match self.get(key)? {
+            Value::Null => Ok(None),
+            value => match value.as_f64() {
+                Some(value) => Ok(Some(value)),
+                None => Err(format!("column {key} is no number")),
+            },
+        }
     }
 
     fn time_opt(&self, key: &str) -> Result<Option<CaptureTime>, String> {

@@ -101,6 +101,7 @@ pub(crate) fn finding() -> Finding {
         attack_techniques: vec!["T1557"],
         evidence: vec![packet(3), packet(8)],
         prevalence_hosts: 1,
+        numbers: crate::finding::Numbers::default(),
     }
 }
 

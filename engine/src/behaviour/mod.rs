@@ -1,0 +1,249 @@
+//! Feeds the tables of one run, or of several, to the detectors of NS-04.
+//!
+//! ```text
+//! flows.parquet ... --columns that somebody wants--> batches --texts to numbers--> detectors, side by side
+//! ```
+//!
+//! Tables are read a row group at a time, the next one while the detectors look
+//! at the last. What no detector wants is not read, and a table that nobody
+//! wants is not opened. Nothing here judges.
+
+mod read;
+
+use crate::anomaly::{Anomaly, AnomalyKind};
+use crate::capture::CaptureSummary;
+use crate::control::Meta;
+use crate::control::ns04::{
+    Behaviour, Columns, DETECTORS, Detected, Detector, Names, Population, Rows, Scene,
+};
+use crate::error::Result;
+use crate::evidence::PacketRef;
+use crate::policy::Policy;
+use rayon::prelude::*;
+use read::{Group, Table};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// Tables that detectors may read, in the order in which they are fed.
+const TABLES: [&str; 5] = [
+    "flows",
+    "certificates",
+    "tls_handshakes",
+    "dns_queries",
+    "http_transactions",
+];
+
+/// The tables of one run.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The folder that holds them.
+    pub folder: PathBuf,
+    /// Captures of the runs before it: added to the rows' own.
+    pub first_capture: u32,
+}
+
+/// Judges runs by every detector that the policy asks for.
+///
+/// # Errors
+///
+/// When a table cannot be read.
+pub fn judge(policy: &Policy, sources: &[Source]) -> Result<Vec<Detected>> {
+    judge_by(policy, sources, DETECTORS)
+}
+
+/// The same by these detectors.
+///
+/// # Errors
+///
+/// When a table cannot be read.
+pub fn judge_by(
+    policy: &Policy,
+    sources: &[Source],
+    checks: &[&dyn Behaviour],
+) -> Result<Vec<Detected>> {
+    let mut names = Names::new(policy.limits.behaviour_names);
+    let mut population = Population::new(policy.limits.behaviour_subjects);
+    let started: Vec<_> = checks
+        .iter()
+        .map(|check| {
+            let is_asked = crate::control::is_enabled(policy, check.meta().id);
+            let detector = if is_asked {
+                check.start(policy)
+            } else {
+                Err("disabled by the policy")
+            };
+            (check.meta(), detector)
+        })
+        .collect();
+    let mut working: Vec<Working> = started
+        .into_iter()
+        .map(|(meta, detector)| Working {
+            meta,
+            detector,
+            wants: &[],
+        })
+        .collect();
+    let mut is_first = true;
+    loop {
+        let scene = Scene {
+            policy,
+            names: &names,
+            population: &population,
+        };
+        for one in &mut working {
+            one.wants = match &mut one.detector {
+                Ok(detector) => detector.next(&scene),
+                Err(_) => &[],
+            };
+        }
+        if working.iter().all(|one| one.wants.is_empty()) {
+            break;
+        }
+        for table in TABLES {
+            let counts = is_first && table == "flows";
+            let Some(columns) = wanted(&working, table, counts) else {
+                continue;
+            };
+            for source in sources {
+                let mut pass = Pass {
+                    names: &mut names,
+                    population: counts.then_some(&mut population),
+                    working: &mut working,
+                    first_capture: source.first_capture,
+                };
+                pass.over(&source.folder, &columns)?;
+            }
+        }
+        is_first = false;
+    }
+    let scene = Scene {
+        policy,
+        names: &names,
+        population: &population,
+    };
+    let mut judged: Vec<Detected> = working
+        .into_par_iter()
+        .map(|one| Detected {
+            meta: one.meta,
+            judgement: one.detector.map(|detector| detector.judge(&scene)),
+        })
+        .collect();
+    let refused = names.refused();
+    let first = judged
+        .iter_mut()
+        .find_map(|one| one.judgement.as_mut().ok());
+    if let Some(judgement) = first.filter(|_| refused > 0) {
+        judgement.limits.push(format!(
+            "limits.behaviour_names: {refused} rows name hosts beyond it, and were left out by every detector"
+        ));
+    }
+    Ok(judged)
+}
+
+/// Budgets that detectors reached: one anomaly each, at the beginning of the input.
+pub fn anomalies(detected: &[Detected], captures: &[CaptureSummary]) -> Vec<Anomaly> {
+    let start = captures.iter().filter_map(|capture| capture.ts_first).min();
+    let reached = detected
+        .iter()
+        .filter_map(|one| Some((one.meta, one.judgement.as_ref().ok()?)));
+    reached
+        .flat_map(|(meta, judgement)| judgement.limits.iter().map(move |limit| (meta, limit)))
+        .map(|(meta, limit)| Anomaly {
+            kind: AnomalyKind::LimitEvicted,
+            flow_id: None,
+            ts: start.unwrap_or_default(),
+            first: PacketRef::default(),
+            last: PacketRef::default(),
+            count: 1,
+            detail: format!("{}: {limit}", meta.id).into(),
+        })
+        .collect()
+}
+
+/// A detector and what it wants of this pass.
+struct Working {
+    meta: &'static Meta,
+    detector: std::result::Result<Box<dyn Detector>, &'static str>,
+    wants: &'static [Columns],
+}
+
+impl Working {
+    fn of(&self, table: &str) -> Option<&'static Columns> {
+        self.wants.iter().find(|columns| columns.table == table)
+    }
+}
+
+/// What this pass reads of a table; `None` when nobody wants any of it.
+fn wanted(working: &[Working], table: &'static str, counts: bool) -> Option<Table> {
+    let mut plain = BTreeSet::new();
+    let mut named = BTreeSet::new();
+    let mut is_wanted = false;
+    for columns in working.iter().filter_map(|one| one.of(table)) {
+        is_wanted = true;
+        plain.extend(columns.plain);
+        named.extend(columns.names);
+    }
+    // Flows are counted for the population by whoever reads first, and then
+    // only: where nobody wants flows, nobody asks for it.
+    if counts && working.iter().any(|one| !one.wants.is_empty()) {
+        is_wanted = true;
+        named.extend(["src_ip", "destination"]);
+    }
+    plain.extend(["capture", "flow_id", "ts", "first_frame", "first_offset"]);
+    is_wanted.then(|| Table {
+        name: table,
+        plain: plain.into_iter().collect(),
+        named: named.into_iter().collect(),
+    })
+}
+
+/// One pass over one table of one run.
+struct Pass<'p> {
+    names: &'p mut Names,
+    population: Option<&'p mut Population>,
+    working: &'p mut [Working],
+    first_capture: u32,
+}
+
+impl Pass<'_> {
+    fn over(&mut self, folder: &std::path::Path, table: &Table) -> Result<()> {
+        let Some(file) = read::Reader::open(folder, table)? else {
+            return Ok(());
+        };
+        let mut next = (file.groups() > 0).then(|| file.group(0)).transpose()?;
+        let mut index = 0;
+        while let Some(group) = next.take() {
+            index += 1;
+            let more = index < file.groups();
+            let (fed, read) = rayon::join(
+                || self.feed(table, &group),
+                || more.then(|| file.group(index)).transpose(),
+            );
+            fed?;
+            next = read?;
+        }
+        Ok(())
+    }
+
+    fn feed(&mut self, table: &Table, group: &Group) -> Result<()> {
+        for batch in &group.batches {
+            let ids = group.numbered(batch, table, self.names)?;
+            let rows = Rows::new(table.name, batch, &ids, self.names, self.first_capture);
+            if let Some(population) = &mut self.population {
+                let (src, to, places) =
+                    (rows.ids("src_ip"), rows.ids("destination"), rows.places());
+                for row in 0..rows.len() {
+                    population.note(src.get(row), to.get(row), places.ts_ns(row));
+                }
+            }
+            self.working.par_iter_mut().for_each(|one| {
+                if one.of(table.name).is_some()
+                    && let Ok(detector) = &mut one.detector
+                {
+                    detector.feed(&rows);
+                }
+            });
+        }
+        Ok(())
+    }
+}

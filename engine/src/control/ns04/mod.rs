@@ -1,0 +1,67 @@
+//! NS-04, network traffic analysis: what takes many flows to see.
+//!
+//! A detector reads columns of a run's tables and nothing else, so that the same
+//! code judges a fresh run, the runs of a week, and an old run again. It is fed
+//! rows in the order of the tables and must not depend on it, keeps no more
+//! subjects than `limits.behaviour_subjects`, and may ask for several passes: a
+//! first one to find the few subjects that matter, another for their details.
+//! [`crate::behaviour`] does the reading.
+
+mod found;
+mod rows;
+mod unknown_destination;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use found::{
+    Detected, Found, Judgement, MAX_FLOWS, MAX_PACKETS, Measure, Numbers, Population, Scene, Tally,
+    Trail, rounded,
+};
+pub use rows::{Columns, Flags, Floats, Ids, Ints, NameId, Names, Places, Rows, Seen, Texts};
+
+use super::Meta;
+use crate::policy::Policy;
+use std::fmt::Debug;
+
+/// A check over many flows.
+pub trait Behaviour: Sync {
+    /// What it is.
+    fn meta(&self) -> &'static Meta;
+
+    /// What looks for it under this policy, or why nothing can: the reason of
+    /// a `not_observed`.
+    ///
+    /// # Errors
+    ///
+    /// The reason, when the policy does not ask for it or does not say how.
+    fn start(&self, policy: &Policy) -> Result<Box<dyn Detector>, &'static str>;
+}
+
+/// One check at work.
+pub trait Detector: Send + Debug {
+    /// What the coming pass over the tables shall bring; nothing to end.
+    /// `scene` is that of the passes before: nothing in the first.
+    fn next(&mut self, scene: &Scene<'_>) -> &'static [Columns];
+
+    /// Takes some rows of a table that [`Self::next`] asked for.
+    fn feed(&mut self, rows: &Rows<'_>);
+
+    /// All passes are over.
+    fn judge(self: Box<Self>, scene: &Scene<'_>) -> Judgement;
+}
+
+/// The detectors, sorted by id.
+pub static DETECTORS: &[&dyn Behaviour] = &[&unknown_destination::UnknownDestination];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_detectors_are_sorted_by_id_and_belong_to_ns_04() {
+        let ids: Vec<_> = DETECTORS.iter().map(|check| check.meta().id).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        assert!(ids.iter().all(|id| id.starts_with("NS-04.")), "{ids:?}");
+    }
+}

@@ -1,0 +1,421 @@
+//! Rows of a table as detectors see them: a record batch of the columns that
+//! they asked for, texts that repeat as numbers.
+//!
+//! A column that a run of an older version lacks reads as null everywhere:
+//! what was not measured was not observed.
+
+use crate::evidence::{FlowId, PacketRef};
+use crate::time::CaptureTime;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampNanosecondType,
+};
+use arrow_array::{Array, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
+use arrow_schema::DataType;
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+/// What a detector wants of one table. Time, flow and packet of a row
+/// ([`Rows::seen`]) are always there.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns {
+    /// The table: `flows`, `certificates`, `tls_handshakes`, `dns_queries` or
+    /// `http_transactions`.
+    pub table: &'static str,
+    /// Columns that are read as they are.
+    pub plain: &'static [&'static str],
+    /// Text columns that are read as [`NameId`]s.
+    pub names: &'static [&'static str],
+}
+
+/// A text that was numbered: equal texts of all tables have one number. Numbers
+/// depend on the order of rows, so what is put out is sorted by the texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NameId(u32);
+
+impl NameId {
+    /// Null in the table, or one text more than `limits.behaviour_names`.
+    pub const NONE: Self = Self(u32::MAX);
+
+    /// Whether there is a text.
+    pub const fn is_some(self) -> bool {
+        self.0 != u32::MAX
+    }
+
+    /// Its place among the texts, from 0; for [`Self::NONE`] beyond them.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The numbered texts.
+#[derive(Debug)]
+pub struct Names {
+    hasher: RandomState,
+    known: HashTable<u32>,
+    /// End of each text in `text`.
+    ends: Vec<usize>,
+    text: String,
+    most: usize,
+    refused: u64,
+}
+
+impl Names {
+    /// Numbers at most so many texts.
+    pub fn new(most: usize) -> Self {
+        Self {
+            hasher: RandomState::default(),
+            known: HashTable::new(),
+            ends: Vec::new(),
+            text: String::new(),
+            most: most.min(u32::MAX as usize),
+            refused: 0,
+        }
+    }
+
+    /// The text of a number; empty for [`NameId::NONE`].
+    pub fn text(&self, id: NameId) -> &str {
+        self.at(id.index()).unwrap_or_default()
+    }
+
+    fn at(&self, index: usize) -> Option<&str> {
+        let end = *self.ends.get(index)?;
+        let start = match index.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => 0,
+        };
+        self.text.get(start..end)
+    }
+
+    /// The number of a text; [`NameId::NONE`] when there is no room for it.
+    pub fn number(&mut self, text: &str) -> NameId {
+        let hash = self.hasher.hash_one(text);
+        let is_it = |&index: &u32| self.at(index as usize) == Some(text);
+        if let Some(&index) = self.known.find(hash, is_it) {
+            return NameId(index);
+        }
+        let Ok(index) = u32::try_from(self.ends.len()) else {
+            return NameId::NONE;
+        };
+        if self.ends.len() >= self.most {
+            self.refused += 1;
+            return NameId::NONE;
+        }
+        self.text.push_str(text);
+        self.ends.push(self.text.len());
+        let (hasher, ends, texts) = (&self.hasher, &self.ends, &self.text);
+        self.known.insert_unique(hash, index, |&index| {
+            let index = index as usize;
+            let end = ends.get(index).copied().unwrap_or_default();
+            let start = index
+                .checked_sub(1)
+                .and_then(|before| ends.get(before).copied())
+                .unwrap_or_default();
+            hasher.hash_one(texts.get(start..end).unwrap_or_default())
+        });
+        NameId(index)
+    }
+
+    /// How many texts there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// How often there was no room for one.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+/// Some rows of one table, in the order of the table: by time within a row
+/// group, by the end of flows across them. Detectors must not depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    table: &'static str,
+    batch: &'a RecordBatch,
+    ids: &'a [(&'static str, Vec<NameId>)],
+    names: &'a Names,
+    first_capture: u32,
+}
+
+impl<'a> Rows<'a> {
+    /// A batch of `table` with its numbered columns. `first_capture` is added to
+    /// the rows' own: several runs have their files one after the other.
+    pub fn new(
+        table: &'static str,
+        batch: &'a RecordBatch,
+        ids: &'a [(&'static str, Vec<NameId>)],
+        names: &'a Names,
+        first_capture: u32,
+    ) -> Self {
+        Self {
+            table,
+            batch,
+            ids,
+            names,
+            first_capture,
+        }
+    }
+
+    /// The table.
+    pub fn table(&self) -> &'static str {
+        self.table
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The texts behind the numbers.
+    pub fn names(&self) -> &'a Names {
+        self.names
+    }
+
+    /// A column of [`Columns::names`], as long as there are rows.
+    pub fn ids(&self, column: &str) -> Ids<'a> {
+        let found = self.ids.iter().find(|(name, _)| *name == column);
+        Ids(found.map_or(&[], |(_, ids)| ids.as_slice()))
+    }
+
+    /// A column of whole numbers or times (nanoseconds since the epoch).
+    pub fn ints(&self, column: &str) -> Ints<'a> {
+        let Some(array) = self.batch.column_by_name(column) else {
+            return Ints::Absent;
+        };
+        match array.data_type() {
+            DataType::Int8 => Ints::I8(array.as_primitive()),
+            DataType::Int16 => Ints::I16(array.as_primitive()),
+            DataType::Int32 => Ints::I32(array.as_primitive()),
+            DataType::Int64 => Ints::I64(array.as_primitive()),
+            DataType::Timestamp(..) => array
+                .as_primitive_opt::<TimestampNanosecondType>()
+                .map_or(Ints::Absent, Ints::Time),
+            _ => Ints::Absent,
+        }
+    }
+
+    /// A column of fractions.
+    pub fn floats(&self, column: &str) -> Floats<'a> {
+        let Some(array) = self.batch.column_by_name(column) else {
+            return Floats::Absent;
+        };
+        match array.data_type() {
+            DataType::Float32 => Floats::F32(array.as_primitive()),
+            DataType::Float64 => Floats::F64(array.as_primitive()),
+            _ => Floats::Absent,
+        }
+    }
+
+    /// A column of truth values.
+    pub fn flags(&self, column: &str) -> Flags<'a> {
+        let array = self.batch.column_by_name(column);
+        Flags(array.and_then(|array| array.as_boolean_opt()))
+    }
+
+    /// A column of texts.
+    pub fn texts(&self, column: &str) -> Texts<'a> {
+        let array = self.batch.column_by_name(column);
+        Texts(array.and_then(|array| array.as_string_opt::<i32>()))
+    }
+
+    /// Columns that say where each row stands in the capture.
+    pub fn places(&self) -> Places<'a> {
+        Places {
+            first_capture: self.first_capture,
+            capture: self.ints("capture"),
+            flow_id: self.ints("flow_id"),
+            ts: self.ints("ts"),
+            frame: self.ints("first_frame"),
+            offset: self.ints("first_offset"),
+        }
+    }
+}
+
+/// When, in which flow, in which packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seen {
+    /// Packet time.
+    pub ts: CaptureTime,
+    /// The flow.
+    pub flow_id: FlowId,
+    /// The packet.
+    pub at: PacketRef,
+}
+
+/// Where rows stand in the capture.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    first_capture: u32,
+    capture: Ints<'a>,
+    flow_id: Ints<'a>,
+    ts: Ints<'a>,
+    frame: Ints<'a>,
+    offset: Ints<'a>,
+}
+
+impl Places<'_> {
+    /// Of one row.
+    pub fn get(&self, row: usize) -> Seen {
+        let count = |value: Option<i64>| u64::try_from(value.unwrap_or_default()).unwrap_or(0);
+        Seen {
+            ts: CaptureTime::from_nanos(self.ts.or_zero(row)),
+            flow_id: FlowId(self.flow_id.or_zero(row)),
+            at: PacketRef {
+                capture: self.capture(row),
+                frame: count(self.frame.get(row)),
+                offset: count(self.offset.get(row)),
+            },
+        }
+    }
+
+    /// Its time, nanoseconds since the epoch.
+    pub fn ts_ns(&self, row: usize) -> i64 {
+        self.ts.or_zero(row)
+    }
+
+    /// Its file.
+    pub fn capture(&self, row: usize) -> u32 {
+        let own = u32::try_from(self.capture.or_zero(row)).unwrap_or_default();
+        self.first_capture.saturating_add(own)
+    }
+}
+
+/// Numbered texts of a column.
+#[derive(Clone, Copy, Debug)]
+pub struct Ids<'a>(&'a [NameId]);
+
+impl Ids<'_> {
+    /// Of one row.
+    pub fn get(&self, row: usize) -> NameId {
+        self.0.get(row).copied().unwrap_or(NameId::NONE)
+    }
+}
+
+/// Whole numbers of a column.
+#[derive(Clone, Copy, Debug)]
+pub enum Ints<'a> {
+    /// The run has no such column.
+    Absent,
+    /// 8 bits.
+    I8(&'a PrimitiveArray<Int8Type>),
+    /// 16 bits.
+    I16(&'a PrimitiveArray<Int16Type>),
+    /// 32 bits.
+    I32(&'a PrimitiveArray<Int32Type>),
+    /// 64 bits.
+    I64(&'a PrimitiveArray<Int64Type>),
+    /// Nanoseconds since the epoch.
+    Time(&'a PrimitiveArray<TimestampNanosecondType>),
+}
+
+impl Ints<'_> {
+    /// Of one row; `None` for null.
+    pub fn get(&self, row: usize) -> Option<i64> {
+        fn value<T: arrow_array::ArrowPrimitiveType>(
+            array: &PrimitiveArray<T>,
+            row: usize,
+        ) -> Option<T::Native> {
+            (row < array.len() && array.is_valid(row)).then(|| array.value(row))
+        }
+        match self {
+            Self::Absent => None,
+            Self::I8(array) => value(array, row).map(i64::from),
+            Self::I16(array) => value(array, row).map(i64::from),
+            Self::I32(array) => value(array, row).map(i64::from),
+            Self::I64(array) => value(array, row),
+            Self::Time(array) => value(array, row),
+        }
+    }
+
+    /// Of one row; 0 for null.
+    pub fn or_zero(&self, row: usize) -> i64 {
+        self.get(row).unwrap_or_default()
+    }
+
+    /// A count or size of one row; 0 for null.
+    pub fn count(&self, row: usize) -> u64 {
+        u64::try_from(self.or_zero(row)).unwrap_or_default()
+    }
+}
+
+/// Fractions of a column.
+#[derive(Clone, Copy, Debug)]
+pub enum Floats<'a> {
+    /// The run has no such column.
+    Absent,
+    /// 32 bits.
+    F32(&'a PrimitiveArray<Float32Type>),
+    /// 64 bits.
+    F64(&'a PrimitiveArray<Float64Type>),
+}
+
+impl Floats<'_> {
+    /// Of one row; `None` for null.
+    pub fn get(&self, row: usize) -> Option<f64> {
+        match self {
+            Self::Absent => None,
+            Self::F32(array) => {
+                (row < array.len() && array.is_valid(row)).then(|| f64::from(array.value(row)))
+            }
+            Self::F64(array) => {
+                (row < array.len() && array.is_valid(row)).then(|| array.value(row))
+            }
+        }
+    }
+}
+
+/// Truth values of a column.
+#[derive(Clone, Copy, Debug)]
+pub struct Flags<'a>(Option<&'a BooleanArray>);
+
+impl Flags<'_> {
+    /// Of one row; `None` for null.
+    pub fn get(&self, row: usize) -> Option<bool> {
+        let array = self.0?;
+        (row < array.len() && array.is_valid(row)).then(|| array.value(row))
+    }
+}
+
+/// Texts of a column.
+#[derive(Clone, Copy, Debug)]
+pub struct Texts<'a>(Option<&'a StringArray>);
+
+impl<'a> Texts<'a> {
+    /// Of one row; `None` for null.
+    pub fn get(&self, row: usize) -> Option<&'a str> {
+        let array = self.0?;
+        (row < array.len() && array.is_valid(row)).then(|| array.value(row))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_texts_have_one_number_and_the_limit_holds() {
+        let mut names = Names::new(3);
+        let ids: Vec<_> = ["a", "bc", "a", "", "d", "bc"]
+            .iter()
+            .map(|text| names.number(text))
+            .collect();
+        assert_eq!(ids[0], ids[2]);
+        assert_eq!(ids[1], ids[5]);
+        assert_eq!(ids[4], NameId::NONE);
+        let texts: Vec<_> = ids.iter().map(|&id| names.text(id)).collect();
+        assert_eq!(texts, ["a", "bc", "a", "", "", "bc"]);
+        assert_eq!((names.len(), names.refused()), (3, 1));
+    }
+}
