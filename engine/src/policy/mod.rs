@@ -5,10 +5,12 @@
 //! (`rules/policy.yaml`). Unknown keys and bad values are refused with file,
 //! line and key: a misspelt control must not pass for a missing one.
 
+mod alerts;
 mod limits;
 mod shape;
 mod values;
 
+pub use alerts::{Address, AlertDestination, AlertKind, expand, variables};
 pub use limits::Limits;
 pub use shape::*;
 pub(crate) use values::glob;
@@ -280,12 +282,13 @@ fn problems(shape: &Shape) -> Vec<(&'static str, String)> {
             "must be above 0",
         );
     }
-    for destination in &monitoring.alerts.destinations {
-        check(
-            destination.kind != AlertKind::Webhook || destination.url.is_some(),
-            "monitoring.network.alerts.destinations.url",
-            "a webhook needs a url",
-        );
+    for (key, message) in monitoring
+        .alerts
+        .destinations
+        .iter()
+        .filter_map(AlertDestination::problem)
+    {
+        check(false, key, &message);
     }
     let limits = &shape.limits;
     for (key, value) in [

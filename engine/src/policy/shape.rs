@@ -2,6 +2,7 @@
 //! defaults. What no capture can answer is still checked for its type, since
 //! a policy is shared with whatever enforces it.
 
+use super::alerts::AlertDestination;
 use super::limits::Limits;
 use super::values::{Cidr, Pin, SuitePattern, TlsVersion};
 use crate::control::Severity;
@@ -548,31 +549,6 @@ mapping! {
         /// Where alerts go.
         destinations: Vec<AlertDestination> = Vec::new(),
     }
-}
-
-/// One place that alerts go to.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct AlertDestination {
-    /// Which kind.
-    #[serde(rename = "type")]
-    pub kind: AlertKind,
-    /// Syslog facility.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub facility: Option<String>,
-    /// Address; `${NAME}` is taken from the environment when an alert is sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-}
-
-/// Kinds of alert destinations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AlertKind {
-    /// RFC 5424.
-    Syslog,
-    /// JSON by POST.
-    Webhook,
 }
 
 mapping! {

@@ -31,6 +31,10 @@ pub enum Purpose {
     KeyId,
     /// Keyed hash of a secret seen in a capture.
     Redaction,
+    /// HMAC over the lines of a delivery journal.
+    Journal,
+    /// Signature of alerts: the receiver is given this derived key.
+    AlertSignature,
 }
 
 impl Purpose {
@@ -41,6 +45,8 @@ impl Purpose {
             Self::Manifest => "nsforensics/v1/manifest",
             Self::KeyId => "nsforensics/v1/key-id",
             Self::Redaction => "nsforensics/v1/redaction",
+            Self::Journal => "nsforensics/v1/journal",
+            Self::AlertSignature => "nsforensics/v1/alert-signature",
         }
     }
 }
@@ -158,7 +164,7 @@ impl Key {
         text
     }
 
-    fn derive(&self, purpose: Purpose, out: &mut [u8]) {
+    pub(super) fn derive(&self, purpose: Purpose, out: &mut [u8]) {
         let hkdf = hkdf::Hkdf::<Sha256>::new(None, &self.secret);
         // Fails only beyond 255 blocks of output; these are one.
         let expanded = hkdf.expand(purpose.label().as_bytes(), out);

@@ -4,6 +4,7 @@
 
 use super::file::Output;
 use super::folder::{PARTIAL_PREFIX, manifest_mac};
+use super::journal::{JournalKey, check_journal, journal_key_id, journal_path};
 use super::key::{HmacSha256, Key, Purpose};
 use super::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, is_manifest_name, later_seal_key};
 use crate::error::{Error, Result};
@@ -52,6 +53,8 @@ pub enum Trouble {
     OtherRun(String),
     /// Two seals of the run disagree about what it holds.
     SealsDisagree,
+    /// The journal of alerts beside the run is not what was written.
+    BrokenJournal(String),
 }
 
 impl fmt::Display for Trouble {
@@ -86,6 +89,7 @@ impl fmt::Display for Trouble {
             }
             Self::OtherRun(id) => write!(f, "belongs to another run, {id:?}"),
             Self::SealsDisagree => f.write_str("names other outputs than the run's other seal"),
+            Self::BrokenJournal(why) => write!(f, "is no journal of this run's alerts: it {why}"),
         }
     }
 }
@@ -161,6 +165,74 @@ impl VerifyReport {
 /// seal is no error but a report.
 pub fn verify(path: &Path, keys: &[Key]) -> Result<VerifyReport> {
     Ok(examine(path, keys)?.report)
+}
+
+/// As [`verify`], and the journal of alerts beside the run folder, where there is one.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn verify_with_journal(path: &Path, keys: &[Key]) -> Result<VerifyReport> {
+    let mut examined = examine(path, keys)?;
+    if path.is_dir() {
+        verify_journal(&mut examined, keys);
+    }
+    Ok(examined.report)
+}
+
+/// The journal belongs to this run: it begins with the HMAC of one of its seals.
+fn verify_journal(examined: &mut Examined, keys: &[Key]) {
+    let Some(journal) = journal_path(&examined.report.folder) else {
+        return;
+    };
+    if journal.symlink_metadata().is_err() {
+        return;
+    }
+    let name = journal
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let id = journal_key_id(&journal);
+    let key = keys.iter().find(|key| Some(key.id()) == id);
+    let Some(key) = key else {
+        let trouble = match id {
+            Some(id) => Trouble::UnknownKey(id),
+            None => Trouble::BrokenJournal("does not say which key it needs".to_owned()),
+        };
+        examined.report.problem(&name, trouble);
+        return;
+    };
+    let contents = match check_journal(&journal, &JournalKey::of(key)) {
+        Ok(contents) => contents,
+        Err(why) => {
+            examined.report.problem(&name, Trouble::BrokenJournal(why));
+            return;
+        }
+    };
+    let seals = &examined.trusted;
+    let of_this_run = seals.iter().any(|(_, manifest, _)| {
+        manifest.run_id == contents.run_id && manifest.hmac == contents.manifest_hmac
+    });
+    if !of_this_run && !seals.is_empty() {
+        let why = format!("belongs to another run, {:?}", contents.run_id);
+        examined.report.problem(&name, Trouble::BrokenJournal(why));
+        return;
+    }
+    let report = &mut examined.report;
+    report.notes.push(format!(
+        "{name}: {} alerts for {} destinations, {} deliveries owed; its chain of {} lines holds",
+        contents.queued.len(),
+        contents.destinations.len(),
+        contents.owed(),
+        contents.lines
+    ));
+    if contents.torn_bytes > 0 {
+        report.notes.push(format!(
+            "{name}: its last line was cut short, {} bytes; the next delivery removes it",
+            contents.torn_bytes
+        ));
+    }
 }
 
 /// A verification and the manifests that it trusts.
