@@ -150,6 +150,9 @@ pub enum Command {
                   not sealed again."
     )]
     Reseal(Reseal),
+    /// Deliver alerts that could not be delivered, or say which those are
+    #[command(subcommand, arg_required_else_help = true)]
+    Alerts(Alerts),
     /// Print a completion script for a shell
     Completions(Completions),
 }
@@ -182,6 +185,12 @@ pub struct Analyze {
     /// Folder in which the run folder is made
     #[arg(short, long, value_name = "DIR", default_value = "nsforensics-out", value_hint = ValueHint::DirPath, help_heading = "Results")]
     pub out: PathBuf,
+    /// Send no alerts, whatever the policy says
+    #[arg(long, help_heading = "Results")]
+    pub no_alerts: bool,
+    /// How long a receiver of alerts may take to answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=300), help_heading = "Results")]
+    pub alert_timeout: u16,
     /// Exit with 1 when there is a finding of this severity or worse
     #[arg(long, value_name = "SEVERITY", value_parser = severity(), help_heading = "Results")]
     pub fail_on: Option<Severity>,
@@ -204,6 +213,73 @@ pub struct Analyze {
     /// Bytes read at a time, with K or M; for tests, results do not depend on it
     #[arg(long, value_name = "BYTES", value_parser = byte_size, hide = true)]
     pub chunk_size: Option<usize>,
+}
+
+/// `alerts …`.
+#[derive(Debug, Subcommand)]
+pub enum Alerts {
+    /// Deliver what runs still owe to the destinations of their policy
+    #[command(
+        long_about = "Sends every alert of these runs that was not delivered yet: of their journals \
+                      (RUN.alerts.jsonl beside each run), or, where a run has none, of its findings. The \
+                      destinations are those of the policy that is sealed into the run.",
+        after_help = "\
+Exit codes: 0 nothing is owed any more; 1 something still is, or a seal is broken; 2 it could
+not be done (no such run, no key for it).
+
+Examples:
+  nsforensics alerts deliver nsforensics-out/RUN --key-file nsforensics.key
+  ALERT_WEBHOOK_URL=... nsforensics alerts deliver nsforensics-out --key-file nsforensics.key"
+    )]
+    Deliver(AlertRuns),
+    /// Say what was delivered and what is owed, sending nothing
+    #[command(after_help = "\
+Exit codes: 0 nothing is owed; 1 something is, or a journal is broken; 2 it could not be read.
+
+Example:
+  nsforensics alerts status nsforensics-out --key-file nsforensics.key")]
+    Status(AlertRuns),
+    /// Write the key by which a webhook's receiver checks signatures into a new file
+    #[command(
+        name = "signing-key",
+        after_help = "\
+The key is derived from the sealing key for this use alone: whoever holds it can check and make
+signatures of alerts, and can seal nothing.
+
+Example:
+  nsforensics alerts signing-key webhook.key --key-file nsforensics.key"
+    )]
+    SigningKey {
+        /// File to write; must not exist
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// File that holds the sealing key [default: the environment's SECRET_KEY]
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Key")]
+        key_file: Option<PathBuf>,
+    },
+    /// The process that delivers; started by the others
+    #[command(hide = true)]
+    Helper,
+}
+
+/// Runs whose alerts are meant.
+#[derive(Debug, Args)]
+pub struct AlertRuns {
+    /// Run folders, or folders that hold them
+    #[arg(required = true, value_name = "RUN|DIR", value_hint = ValueHint::DirPath)]
+    pub runs: Vec<PathBuf>,
+    /// Keys that sealed the runs.
+    #[command(flatten)]
+    pub keys: VerifyingKeys,
+    /// How long a receiver may take to answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=300), help_heading = "Delivery")]
+    pub timeout: u16,
+    /// Print the result as one JSON document
+    #[arg(long, help_heading = "Results")]
+    pub json: bool,
+    /// What the command may do.
+    #[command(flatten)]
+    pub safety: Safety,
 }
 
 /// Rights that a command keeps.

@@ -5,6 +5,7 @@
 //! what was asked not to be is there, 2 it could not be done; 130 and 143 when
 //! a signal ended it.
 
+mod alert;
 mod args;
 mod command;
 mod escape;

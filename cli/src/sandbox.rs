@@ -35,9 +35,38 @@ pub fn enter(safety: &Safety, readable: &[PathBuf], writable: &[PathBuf]) {
         tracing::warn!("--no-sandbox: hostile input is parsed with all the rights of this user");
         return;
     }
-    let files = confine_files(readable, writable);
-    let calls = refuse_calls();
-    match (&files, &calls) {
+    let files = confine_files(readable, writable, Network::None);
+    let calls = refuse_calls(Network::None);
+    report(&files, &calls, "captures are parsed");
+}
+
+/// The same for the process that delivers alerts: it reads no capture, and its
+/// network is what it is for. It may look names up and write journals below
+/// `writable`, and start nothing.
+pub fn enter_for_network(no_sandbox: bool, writable: &[PathBuf]) {
+    if no_sandbox {
+        return;
+    }
+    let readable: Vec<PathBuf> = NAME_LOOKUP.iter().map(PathBuf::from).collect();
+    let files = confine_files(&readable, writable, Network::Outgoing);
+    let calls = refuse_calls(Network::Outgoing);
+    report(&files, &calls, "alerts are delivered");
+}
+
+/// What a process may do with the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Network {
+    /// Nothing.
+    None,
+    /// Connect, and send.
+    Outgoing,
+}
+
+/// What the C library reads to turn a name into addresses.
+const NAME_LOOKUP: [&str; 6] = ["/etc", "/usr", "/lib", "/lib64", "/run", "/var/run"];
+
+fn report(files: &Result<RulesetStatus>, calls: &Result<()>, doing: &str) {
+    match (files, &calls) {
         (Ok(RulesetStatus::FullyEnforced), Ok(())) => tracing::info!("sandbox entered"),
         (Ok(RulesetStatus::PartiallyEnforced), Ok(())) => {
             tracing::info!("sandbox entered as far as this kernel knows it");
@@ -47,7 +76,7 @@ pub fn enter(safety: &Safety, readable: &[PathBuf], writable: &[PathBuf]) {
             tracing::warn!(
                 landlock = reason(files.as_ref().err()),
                 seccomp = reason(calls.as_ref().err()),
-                "captures are parsed with more rights than needed: this kernel offers no complete sandbox"
+                "{doing} with more rights than needed: this kernel offers no complete sandbox"
             );
         }
     }
@@ -94,7 +123,11 @@ pub fn run_folders(given: &[PathBuf]) -> Vec<PathBuf> {
         .collect()
 }
 
-fn confine_files(readable: &[PathBuf], writable: &[PathBuf]) -> Result<RulesetStatus> {
+fn confine_files(
+    readable: &[PathBuf],
+    writable: &[PathBuf],
+    network: Network,
+) -> Result<RulesetStatus> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     // Plain files and folders only: no devices, sockets, pipes or links.
     let write = read
@@ -107,10 +140,11 @@ fn confine_files(readable: &[PathBuf], writable: &[PathBuf]) -> Result<RulesetSt
         | AccessFs::Refer;
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(TRIED))?
-        .handle_access(AccessNet::from_all(TRIED))?
-        .scope(Scope::from_all(TRIED))?
-        .create()?;
+        .handle_access(AccessFs::from_all(TRIED))?;
+    if network == Network::None {
+        ruleset = ruleset.handle_access(AccessNet::from_all(TRIED))?;
+    }
+    let mut ruleset = ruleset.scope(Scope::from_all(TRIED))?.create()?;
     let own = OWN_READS.iter().map(PathBuf::from);
     let reads = path_beneath_rules(own.chain(readable.iter().cloned()), read);
     for rule in reads.chain(path_beneath_rules(writable, write)) {
@@ -126,10 +160,18 @@ fn confine_files(readable: &[PathBuf], writable: &[PathBuf]) -> Result<RulesetSt
     }
 }
 
-fn refuse_calls() -> Result<()> {
+fn refuse_calls(network: Network) -> Result<()> {
     let architecture =
         TargetArch::try_from(std::env::consts::ARCH).context("no filter for this processor")?;
-    let refused: BTreeMap<i64, Vec<_>> = REFUSED.iter().map(|&call| (call, Vec::new())).collect();
+    let of_network: &[i64] = match network {
+        Network::None => &OUTGOING,
+        Network::Outgoing => &[],
+    };
+    let refused: BTreeMap<i64, Vec<_>> = REFUSED
+        .iter()
+        .chain(of_network)
+        .map(|&call| (call, Vec::new()))
+        .collect();
     let filter = SeccompFilter::new(
         refused,
         SeccompAction::Allow,
@@ -141,12 +183,12 @@ fn refuse_calls() -> Result<()> {
     Ok(())
 }
 
-/// Calls that reading, computing and writing files never make.
+/// Calls that send to others; a pair of sockets within this process is harmless.
+const OUTGOING: [i64; 3] = [libc::SYS_socket, libc::SYS_connect, libc::SYS_bind];
+
+/// Calls that neither analysis nor delivery makes.
 const REFUSED: &[i64] = &[
-    // The network, and other processes' sockets; a pair within this one is harmless.
-    libc::SYS_socket,
-    libc::SYS_connect,
-    libc::SYS_bind,
+    // Being connected to.
     libc::SYS_listen,
     libc::SYS_accept,
     libc::SYS_accept4,
@@ -198,8 +240,8 @@ mod tests {
     ) -> T {
         let (readable, writable) = (vec![readable.to_owned()], vec![writable.to_owned()]);
         std::thread::spawn(move || {
-            let files = confine_files(&readable, &writable);
-            let calls = refuse_calls();
+            let files = confine_files(&readable, &writable, Network::None);
+            let calls = refuse_calls(Network::None);
             attempt(files, calls)
         })
         .join()
@@ -256,6 +298,33 @@ mod tests {
                 .join()
                 .expect("threads start");
         });
+    }
+
+    #[test]
+    fn who_delivers_has_a_network_and_no_more() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let (journals, other) = (
+            tempfile::tempdir().expect("a folder"),
+            tempfile::tempdir().expect("a folder"),
+        );
+        let writable = vec![journals.path().to_owned()];
+        let elsewhere = other.path().join("file");
+        std::thread::spawn(move || {
+            let files = confine_files(&[], &writable, Network::Outgoing);
+            let calls = refuse_calls(Network::Outgoing);
+            TcpStream::connect(("127.0.0.1", port)).expect("connections are made");
+            std::fs::write(writable[0].join("journal"), "x").expect("journals are written");
+            if files.is_ok() {
+                assert!(std::fs::write(&elsewhere, "x").is_err());
+            }
+            if calls.is_ok() {
+                assert!(std::process::Command::new("/bin/true").status().is_err());
+                assert!(std::net::TcpListener::bind("127.0.0.1:0").is_err());
+            }
+        })
+        .join()
+        .expect("the thread ends");
     }
 
     #[test]

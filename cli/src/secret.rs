@@ -124,9 +124,15 @@ pub fn key_from_file(path: &Path, environment: &EnvironmentKey) -> Result<Key> {
 
 /// Writes a new random key to a new file of mode 0600.
 pub fn write_new_key(path: &Path) -> Result<Key> {
+    let text = Key::generate()?;
+    write_new_secret(path, &text)?;
+    Ok(Key::from_secret(text.as_bytes())?)
+}
+
+/// Writes a secret and a line break to a new file of mode 0600.
+pub fn write_new_secret(path: &Path, text: &str) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
 
-    let text = Key::generate()?;
     let shown = crate::escape::line(&path.to_string_lossy());
     let mut file = std::fs::OpenOptions::new()
         .write(true)
@@ -137,8 +143,7 @@ pub fn write_new_key(path: &Path) -> Result<Key> {
     file.write_all(text.as_bytes())
         .and_then(|()| file.write_all(b"\n"))
         .and_then(|()| file.sync_all())
-        .with_context(|| format!("cannot write {shown}"))?;
-    Ok(Key::from_secret(text.as_bytes())?)
+        .with_context(|| format!("cannot write {shown}"))
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

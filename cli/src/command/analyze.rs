@@ -1,10 +1,11 @@
 //! `analyze`: everything that can be refused is refused before a capture is read.
 
+use super::alerts::Outgoing;
 use crate::Outcome;
 use crate::args::Analyze;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
-use crate::render::{json, summary};
+use crate::render::{alerts, json, summary};
 use crate::sandbox;
 use crate::screen::{self, Screen};
 use crate::secret::{EnvironmentKey, sealing_key};
@@ -34,6 +35,11 @@ pub fn run(
             crate::escape::line(&arguments.out.to_string_lossy())
         )
     })?;
+    let outgoing = if arguments.no_alerts {
+        None
+    } else {
+        Outgoing::prepare(&policy, &key, &arguments)
+    };
     let readable = sandbox::inputs(&arguments.captures);
     sandbox::enter(
         &arguments.safety,
@@ -89,15 +95,23 @@ pub fn run(
         "end"
     );
 
+    let told = outgoing.map(|outgoing| outgoing.send(&report, &request.policy));
     let text = if arguments.json {
-        json::document(&json::AnalyzeDocument::new(&report, request.hash))?
+        let mut document = json::AnalyzeDocument::new(&report, request.hash);
+        document.alerts = told.as_ref();
+        json::document(&document)?
     } else if arguments.quiet {
         format!(
             "{}\n",
             crate::escape::line(&report.folder.to_string_lossy())
         )
     } else {
-        summary::summary(&report, request.hash, arguments.key_file.as_deref(), screen)
+        let key_file = arguments.key_file.as_deref();
+        let mut text = summary::summary(&report, request.hash, key_file, screen);
+        if let Some(told) = &told {
+            text.push_str(&alerts::section(told, key_file, screen));
+        }
+        text
     };
     screen::print(&text)?;
     let found = arguments

@@ -57,7 +57,7 @@ pub fn run(
 pub fn intact(run: &Path, keys: &[Key]) -> Result<Option<seal::VerifyReport>> {
     use crate::render::verify::{State, problem};
 
-    let report = super::verify::examine(run, keys)?;
+    let report = super::verify::examine(run, keys, seal::verify)?;
     let problems: Vec<String> = report.problems.iter().map(problem).collect();
     let problems = problems.join("; ");
     let name = crate::escape::line(&run.to_string_lossy());

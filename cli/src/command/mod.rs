@@ -1,5 +1,6 @@
 //! One file per command: takes its arguments, asks the engine, prints.
 
+mod alerts;
 mod analyze;
 mod audit;
 mod key;
@@ -23,6 +24,7 @@ pub fn run(cli: Cli, environment_key: EnvironmentKey) -> Result<Outcome> {
         Command::Policy(arguments) => policy::run(arguments),
         Command::Key(arguments) => key::run(arguments, &environment_key),
         Command::Reseal(arguments) => reseal::run(&arguments, &environment_key),
+        Command::Alerts(arguments) => alerts::run(arguments, &environment_key, &screen),
         Command::Completions(arguments) => completions(arguments.shell),
     }
 }

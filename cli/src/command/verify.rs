@@ -16,16 +16,16 @@ pub fn run(
     screen: &Screen,
 ) -> Result<Outcome> {
     let keys = keys_at_hand(&arguments.keys.key_files, environment_key)?;
-    sandbox::enter(
-        &arguments.safety,
-        &sandbox::run_folders(&arguments.runs),
-        &[],
-    );
+    let folders = sandbox::run_folders(&arguments.runs);
+    let journals = folders.iter().filter_map(|run| seal::journal_path(run));
+    let readable: Vec<_> = folders.iter().cloned().chain(journals).collect();
+    sandbox::enter(&arguments.safety, &readable, &[]);
     let runs: Vec<Checked> = arguments
         .runs
         .into_iter()
         .map(|path| Checked {
-            result: examine(&path, &keys).map_err(|error| crate::told_once(&error)),
+            result: examine(&path, &keys, seal::verify_with_journal)
+                .map_err(|error| crate::told_once(&error)),
             path,
         })
         .collect();
@@ -49,7 +49,11 @@ pub fn run(
 }
 
 /// Verifies a run, or tells somebody who named the folder of all runs so.
-pub fn examine(path: &Path, keys: &[Key]) -> Result<VerifyReport> {
+pub fn examine(
+    path: &Path,
+    keys: &[Key],
+    verify: fn(&Path, &[Key]) -> nsforensics_engine::error::Result<VerifyReport>,
+) -> Result<VerifyReport> {
     if path.is_dir() && !path.join(MANIFEST).exists() {
         let inside: Vec<_> = std::fs::read_dir(path)
             .into_iter()
@@ -67,5 +71,5 @@ pub fn examine(path: &Path, keys: &[Key]) -> Result<VerifyReport> {
             );
         }
     }
-    Ok(seal::verify(path, keys)?)
+    Ok(verify(path, keys)?)
 }

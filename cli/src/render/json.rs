@@ -49,6 +49,8 @@ pub struct AnalyzeDocument<'a> {
     findings: Vec<FindingView<'a>>,
     coverage: Vec<CoverageView<'a>>,
     capture_anomalies: Vec<AnomalyView<'a>>,
+    /// What became of the alerts; null where the policy names no destination.
+    pub alerts: Option<&'a super::alerts::Told>,
 }
 
 impl<'a> AnalyzeDocument<'a> {
@@ -82,6 +84,7 @@ impl<'a> AnalyzeDocument<'a> {
                 .iter()
                 .map(AnomalyView::new)
                 .collect(),
+            alerts: None,
         }
     }
 }

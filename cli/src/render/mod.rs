@@ -1,6 +1,7 @@
 //! Results as people and programs read them. Only here are they put into
 //! words; nothing here decides anything.
 
+pub mod alerts;
 pub mod audit;
 pub mod json;
 pub mod junit;

@@ -227,6 +227,7 @@ fn kind(trouble: &Trouble) -> &'static str {
         Trouble::UnknownKey(_) => "unknown_key",
         Trouble::OtherRun(_) => "other_run",
         Trouble::SealsDisagree => "seals_disagree",
+        Trouble::BrokenJournal(_) => "broken_journal",
         _ => "other",
     }
 }

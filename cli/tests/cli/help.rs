@@ -25,6 +25,7 @@ fn every_command_explains_itself() {
         "policy",
         "key",
         "reseal",
+        "alerts",
         "completions",
     ] {
         help_of(command, &[command, "--help"]);
@@ -34,6 +35,10 @@ fn every_command_explains_itself() {
     }
     for command in ["new", "id"] {
         help_of(&format!("key_{command}"), &["key", command, "--help"]);
+    }
+    for command in ["deliver", "status", "signing-key"] {
+        let name = format!("alerts_{}", command.replace('-', "_"));
+        help_of(&name, &["alerts", command, "--help"]);
     }
 }
 
@@ -49,6 +54,9 @@ fn every_leaf_has_an_example() {
         &["key", "new"],
         &["key", "id"],
         &["reseal"],
+        &["alerts", "deliver"],
+        &["alerts", "status"],
+        &["alerts", "signing-key"],
         &["completions"],
     ] {
         let ended = Place::new().run(&[command, &["--help"]].concat()).code(0);

@@ -1,9 +1,11 @@
 //! The binary as its users meet it: what it prints, and with which code it ends.
 
+mod alerts;
 mod capture;
 mod exit_codes;
 mod help;
 mod keys;
 mod proofs;
+mod receivers;
 mod runs;
 mod support;

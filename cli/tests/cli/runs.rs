@@ -25,7 +25,7 @@ fn is_tame(output: &str) {
         .chars()
         .filter(|&c| c != '\n' && (c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)))
         .collect();
-    assert_eq!(wild, vec![], "{output}");
+    assert_eq!(wild, Vec::<char>::new(), "{output}");
 }
 
 #[test]
