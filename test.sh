@@ -15,6 +15,10 @@ cargo clippy --quiet --workspace --all-targets -- -D warnings
 step "tests"
 cargo test --quiet --workspace
 
+step "alerts against rsyslog"
+cargo build --quiet
+tests/rsyslog.sh
+
 step "crafted samples are what their script makes"
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT
