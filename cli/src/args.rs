@@ -182,6 +182,11 @@ pub struct Analyze {
     #[arg(long, value_name = "STORE", default_value = "mozilla-at-capture", value_hint = ValueHint::AnyPath, help_heading = "Policy and key")]
     pub trust_store: String,
 
+    /// Key log to decrypt TLS with (SSLKEYLOGFILE format); may be repeated. Secrets inside
+    /// pcapng files are found by themselves
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    pub keylog: Vec<PathBuf>,
+
     /// Folder in which the run folder is made
     #[arg(short, long, value_name = "DIR", default_value = "nsforensics-out", value_hint = ValueHint::DirPath, help_heading = "Results")]
     pub out: PathBuf,

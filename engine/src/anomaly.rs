@@ -81,6 +81,12 @@ anomaly_kinds! {
     TlsHandshakeMalformed = "tls_handshake_malformed", "tls";
     /// A QUIC packet is malformed, or does not decrypt with its public keys.
     QuicPacketMalformed = "quic_packet_malformed", "tls";
+    /// Records do not open with the secrets that a key log gives for their session.
+    DecryptionFailed = "decryption_failed", "tls";
+    /// Lines of a key log, or of a Decryption Secrets Block, are no secrets.
+    KeyLogMalformed = "keylog_malformed", "tls";
+    /// A key log holds more secrets than the limit; the rest is not used.
+    KeyLogLimit = "keylog_limit", "tls";
     /// A certificate does not parse as DER X.509.
     X509DerInvalid = "x509_der_invalid", "x509";
     /// A certificate is longer than the limit, or a chain has more than the limit.

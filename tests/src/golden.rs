@@ -1,6 +1,7 @@
 //! The samples against what they were made to show. An expectation names only
 //! what matters of its capture: the services of the flows in order, the
-//! outcomes of checks by status, their worst severities, the TLS handshakes.
+//! outcomes of checks by status, their worst severities, the TLS handshakes, the
+//! HTTP requests.
 
 use crate::public::list;
 use crate::runs::{self, How, Row, number, text};
@@ -80,21 +81,38 @@ fn differences(expected: &Value, folder: &Path) -> Vec<String> {
     if services != list(expected, "services") {
         problems.push(format!("services: got {services:?}"));
     }
-    let handshakes = in_time(folder, "tls_handshakes");
-    let wanted = list(expected, "tls");
-    if handshakes.len() != wanted.len() {
+    problems.extend(row_differences(
+        folder,
+        "tls_handshakes",
+        expected.get("tls"),
+    ));
+    // Most samples say nothing of their requests.
+    if let Some(wanted) = expected.get("http") {
+        problems.extend(row_differences(folder, "http_transactions", Some(wanted)));
+    }
+    problems
+}
+
+/// Where the rows of a table, in the order of time, differ from what is named of them.
+fn row_differences(folder: &Path, table: &str, wanted: Option<&Value>) -> Vec<String> {
+    let mut problems = Vec::new();
+    let rows = in_time(folder, table);
+    let wanted = wanted
+        .and_then(Value::as_array)
+        .map_or(&[][..], |rows| rows);
+    if rows.len() != wanted.len() {
         problems.push(format!(
-            "handshakes: expected {}, got {}",
+            "{table}: expected {} rows, got {}",
             wanted.len(),
-            handshakes.len()
+            rows.len()
         ));
     }
-    for (number, (row, wanted)) in handshakes.iter().zip(wanted).enumerate() {
+    for (number, (row, wanted)) in rows.iter().zip(wanted).enumerate() {
         for (column, value) in wanted.as_object().into_iter().flatten() {
             let actual = row.get(column).unwrap_or(&Value::Null);
             if actual != value {
                 problems.push(format!(
-                    "handshake {number} {column}: expected {value}, got {actual}"
+                    "{table} {number} {column}: expected {value}, got {actual}"
                 ));
             }
         }

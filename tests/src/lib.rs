@@ -6,6 +6,7 @@ use nsforensics_engine::capture::{LinkType, Options, Packet, read_bytes};
 use nsforensics_engine::decode::{Decoded, Undecoded, link_context};
 use nsforensics_engine::evidence::PacketRef;
 use nsforensics_engine::policy::{Limits, Policy};
+use nsforensics_engine::proto::secrets::{KeyLog, Source};
 use nsforensics_engine::proto::session::Session;
 use nsforensics_engine::proto::tls::TlsSession;
 use nsforensics_engine::proto::x509::CertificateCache;
@@ -21,6 +22,8 @@ pub const TARGETS: &[Target] = &[
     ("capture", capture),
     ("decode", decode),
     ("tls", tls),
+    ("decrypt", decrypt),
+    ("keylog", keylog),
     ("session", session),
     ("datagrams", datagrams),
     ("x509", x509),
@@ -86,7 +89,16 @@ pub fn decode(bytes: &[u8]) {
 
 /// Cuts bytes into pieces for both directions and hands them to a reader, as a
 /// reassembler would: what is to be skipped is skipped.
-fn converse(bytes: &[u8], mut act: impl FnMut(&mut Cx<'_>, Direction, Option<&[u8]>) -> Want) {
+fn converse(bytes: &[u8], act: impl FnMut(&mut Cx<'_>, Direction, Option<&[u8]>) -> Want) {
+    converse_knowing(None, bytes, act);
+}
+
+/// The same with secrets at hand.
+fn converse_knowing(
+    secrets: Option<&KeyLog>,
+    bytes: &[u8],
+    mut act: impl FnMut(&mut Cx<'_>, Direction, Option<&[u8]>) -> Want,
+) {
     let limits = Limits::default();
     let (mut anomalies, mut certificates) = (AnomalyLog::default(), CertificateCache::default());
     let mut rows = Vec::new();
@@ -98,6 +110,7 @@ fn converse(bytes: &[u8], mut act: impl FnMut(&mut Cx<'_>, Direction, Option<&[u
         certificates: &mut certificates,
         ports: (50_000, 443),
         rows: &mut rows,
+        secrets,
     };
     let mut skip = [0_u64; 2];
     let mut nothing = [false; 2];
@@ -140,6 +153,84 @@ pub fn tls(bytes: &[u8]) {
         None => session.gap(cx, direction, 7),
     });
     assert!(session.heap_bytes() < 4 << 20);
+}
+
+/// And with secrets of its session: the first byte chooses version and suite,
+/// the rest follows the hellos.
+pub fn decrypt(bytes: &[u8]) {
+    let Some((&choice, rest)) = bytes.split_first() else {
+        return;
+    };
+    let suites: [u16; 8] = [
+        0x1301, 0x1302, 0x1303, 0x1305, 0xc02f, 0xc0a1, 0xc013, 0xc028,
+    ];
+    let suite = suites[usize::from(choice) % suites.len()];
+    let is_13 = suite >> 8 == 0x13;
+    let mut secrets = KeyLog::default();
+    for (label, len) in [
+        ("CLIENT_RANDOM", 48),
+        ("CLIENT_EARLY_TRAFFIC_SECRET", 32),
+        ("CLIENT_HANDSHAKE_TRAFFIC_SECRET", 32),
+        ("SERVER_HANDSHAKE_TRAFFIC_SECRET", 48),
+        ("CLIENT_TRAFFIC_SECRET_0", 48),
+        ("SERVER_TRAFFIC_SECRET_0", 32),
+    ] {
+        let line = format!("{label} {} {}\n", "07".repeat(32), "01".repeat(len));
+        secrets.add(line.as_bytes(), Source::KeyLog);
+    }
+    let hello = |kind: u8, middle: &[u8], extensions: &[u8]| {
+        let len = u8::try_from(extensions.len()).unwrap_or(u8::MAX);
+        let body = [&[3, 3], &[7; 32][..], &[0], middle, &[0, len], extensions].concat();
+        let len = u8::try_from(body.len()).unwrap_or(u8::MAX);
+        [&[22, 3, 3, 0, len + 4, kind, 0, 0, len], &body[..]].concat()
+    };
+    let [high, low] = suite.to_be_bytes();
+    let versions: &[u8] = if is_13 { &[0, 43, 0, 3, 2, 3, 4] } else { &[] };
+    let early: &[u8] = if choice & 0x80 == 0 {
+        &[]
+    } else {
+        &[0, 42, 0, 0]
+    };
+    let version: &[u8] = if is_13 { &[0, 43, 0, 2, 3, 4] } else { &[] };
+    let client = hello(1, &[0, 2, high, low, 1, 0], &[versions, early].concat());
+    let server = hello(2, &[high, low, 0], version);
+    let change = [20, 3, 3, 0, 1, 1];
+    let mut script = Vec::new();
+    for (control, piece) in [(0, &client), (1, &server)] {
+        for part in piece.chunks(60) {
+            script.push(u8::try_from(part.len()).unwrap_or(0) << 2 | control);
+            script.extend_from_slice(part);
+        }
+    }
+    for control in [0, 1] {
+        script.push(6 << 2 | control);
+        script.extend_from_slice(&change);
+    }
+    script.extend_from_slice(rest);
+    let mut session = Session::default();
+    converse_knowing(
+        Some(&secrets),
+        &script,
+        |cx, direction, piece| match piece {
+            Some(piece) => session.data(cx, direction, piece),
+            None => session.gap(cx, direction, 7),
+        },
+    );
+    assert!(session.heap_bytes() < 4 << 20);
+}
+
+/// A key log gives what it counts, and shows none of it.
+pub fn keylog(bytes: &[u8]) {
+    let mut log = KeyLog::new(64);
+    let taken = log.add(bytes, Source::KeyLog);
+    assert_eq!(taken.secrets, log.len() as u64);
+    assert!(log.len() <= 64);
+    assert_eq!(
+        format!("{log:?}"),
+        format!("KeyLog {{ len: {} }}", log.len())
+    );
+    // The same again is known.
+    assert_eq!(log.add(bytes, Source::KeyLog).secrets, 0);
 }
 
 /// So does the session that decides by content.

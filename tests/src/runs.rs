@@ -2,7 +2,7 @@
 
 use nsforensics_engine::pki::{Store, StoreChoice, Validator};
 use nsforensics_engine::policy::Policy;
-use nsforensics_engine::run::{Observer, Report, Request, analyze};
+use nsforensics_engine::run::{KeyLogText, Observer, Report, Request, analyze};
 use nsforensics_engine::seal::Key;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -27,6 +27,8 @@ pub struct How {
     pub policy: Policy,
     /// PEM file of the only trusted roots; Mozilla's without one.
     pub roots: Option<PathBuf>,
+    /// Key logs to decrypt with.
+    pub key_logs: Vec<PathBuf>,
 }
 
 impl How {
@@ -47,6 +49,7 @@ impl Default for How {
             chunk_bytes: None,
             policy: Policy::built_in(),
             roots: None,
+            key_logs: Vec::new(),
         }
     }
 }
@@ -60,6 +63,14 @@ pub fn run(capture: &Path, out: &Path, how: &How) -> nsforensics_engine::error::
         policy_name: "built-in".to_owned(),
         key: Key::from_secret(SECRET).expect("the test key is long enough"),
         validator: Validator::new(how.store()),
+        key_logs: how
+            .key_logs
+            .iter()
+            .map(|path| {
+                let text = std::fs::read(path).expect("the key log is readable");
+                KeyLogText::new(path.to_string_lossy().into_owned(), text)
+            })
+            .collect(),
         threads: how.threads,
         chunk_bytes: how.chunk_bytes,
         hash: true,

@@ -372,3 +372,70 @@ fn ctrl_c_seals_nothing() {
         .collect();
     assert_eq!(left, Vec::<std::path::PathBuf>::new());
 }
+
+/// A pcapng of a TLS 1.2 connection, its secrets beside it in a key log.
+fn sample(name: &str) -> Vec<u8> {
+    let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/decrypted");
+    std::fs::read(samples.join(name)).expect("the sample is there")
+}
+
+#[test]
+fn key_logs_open_tls_and_show_nowhere() {
+    let place = Place::new();
+    place.write("evidence.pcapng", sample("curl.pcapng"));
+    let secret = "5ec2e7".repeat(16);
+    let random = "c11e47".repeat(11);
+    let lines = format!(
+        "CLIENT_RANDOM {} {secret}\nthis line is {secret}\n",
+        &random[..64]
+    );
+    place.write("keys.log", lines);
+    let ended = place
+        .run_keyed(&[
+            "analyze",
+            "evidence.pcapng",
+            "--keylog",
+            "keys.log",
+            "--json",
+        ])
+        .code(0);
+    assert!(
+        ended.stderr.contains("keys.log: 1 lines are no secrets"),
+        "{}",
+        ended.stderr
+    );
+    let document = json(&ended.stdout);
+    let folder = document["run"]["folder"]
+        .as_str()
+        .or_else(|| document["folder"].as_str())
+        .expect("the run's folder")
+        .to_owned();
+    let bytes: Vec<u8> = std::fs::read_dir(place.path(&folder))
+        .expect("the run folder")
+        .flat_map(|entry| std::fs::read(entry.expect("an entry").path()).expect("readable"))
+        .chain(ended.stdout.bytes())
+        .chain(ended.stderr.bytes())
+        .collect();
+    let has = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+    assert!(has(b"keys.log") && has(b"\"decryption_secrets\":5"));
+    // Neither as text nor as bytes; and none of the sample's own secrets.
+    assert!(!has(&secret.as_bytes()[..16]) && !has(&[0x5e, 0xc2, 0xe7, 0x5e, 0xc2, 0xe7]));
+    let own = sample("curl.pcapng");
+    let label = b"CLIENT_TRAFFIC_SECRET_0 ";
+    let at = own
+        .windows(label.len())
+        .position(|window| window == label)
+        .expect("the sample has secrets");
+    let own = &own[at + label.len() + 65..][..32];
+    assert!(own.iter().all(u8::is_ascii_hexdigit) && !has(own));
+}
+
+#[test]
+fn a_key_log_that_is_not_there_is_told_before_reading() {
+    let place = Place::new();
+    place.write("evidence.pcapng", sample("curl.pcapng"));
+    let ended = place
+        .run_keyed(&["analyze", "evidence.pcapng", "--keylog", "nowhere.log"])
+        .code(2);
+    assert!(ended.stderr.contains("cannot read the key log nowhere.log"));
+}

@@ -4,7 +4,7 @@ use super::cut::PcapCutter;
 use super::damage::{self, Damage, DamagePlace, Detour};
 use super::map::Mapping;
 use super::pcapng::{self, Interface, Section};
-use super::sections::{Extras, NgCut, Sections};
+use super::sections::{DecryptionSecrets, Extras, NgCut, Sections};
 use super::stream::{self, Compression, CutChunk, Settings, Shared, Stream};
 use super::view::View;
 use super::walk::{self, Walked};
@@ -21,6 +21,8 @@ use std::sync::{Arc, OnceLock};
 const SMALL_PACKET: u64 = 256;
 /// Most that batches of larger packets grow by.
 const MAX_FACTOR: usize = 4;
+/// Bytes of a file that are looked through for secrets before their pages are given back.
+const SECRETS_STRIDE: u64 = 32 << 20;
 /// Largest chunk.
 const MAX_CHUNK: usize = 1 << 30;
 
@@ -215,6 +217,8 @@ pub struct CaptureFile {
     stream: Option<Stream>,
     cutter: PcapCutter,
     sections: Box<Sections>,
+    /// Decryption secrets that were handed out while they passed.
+    secrets_given: usize,
     /// Where the next batch begins, if nobody knows better.
     border: u64,
     /// Where the next record begins, as [`CaptureFile::advance`] said.
@@ -258,6 +262,7 @@ impl CaptureFile {
             stream: None,
             cutter: PcapCutter::new(border),
             sections: Box::default(),
+            secrets_given: 0,
             border,
             known: Some(border),
             given_back: 0,
@@ -299,6 +304,43 @@ impl CaptureFile {
                 Mapping::new(File::open(&self.path).ok()?, len).ok()
             })
             .clone()
+    }
+
+    /// The decryption secrets of a mapped pcapng, wherever they stand in it; of
+    /// all others none are known yet. Reads the frames of all blocks.
+    pub fn secrets_ahead(&self) -> Vec<DecryptionSecrets> {
+        let Format::Ng = self.format else {
+            return Vec::new();
+        };
+        let Some(mapping) = self.mapping() else {
+            return Vec::new();
+        };
+        let view = View::whole(mapping.bytes());
+        let mut sections = Sections::default();
+        let mut given_back = 0;
+        loop {
+            let end = sections.pass_over(&view, SECRETS_STRIDE);
+            mapping.give_back(given_back, end);
+            if end <= given_back {
+                break;
+            }
+            given_back = end;
+        }
+        sections.take_secrets()
+    }
+
+    /// Whether decryption secrets have passed in a stream that
+    /// [`Self::secrets_passing`] has not given yet.
+    pub fn has_secrets_passing(&self) -> bool {
+        self.sections.secret_count() > self.secrets_given && self.mapping().is_none()
+    }
+
+    /// The decryption secrets of a stream's last batch and those before that
+    /// were not asked for.
+    pub fn secrets_passing(&mut self) -> Vec<DecryptionSecrets> {
+        let new = self.sections.secrets_from(self.secrets_given);
+        self.secrets_given += new.len();
+        new
     }
 
     /// The next chunks; `None` at the end. A mapped file may be asked again

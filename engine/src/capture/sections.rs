@@ -118,6 +118,29 @@ impl Sections {
         }
     }
 
+    /// Reads on for about `stride` bytes, for what the blocks say besides
+    /// packets; gives where it stopped.
+    pub(super) fn pass_over(&mut self, view: &View<'_>, stride: u64) -> u64 {
+        self.cut(view, stride, 1);
+        self.at
+    }
+
+    /// The decryption secrets so far.
+    pub(super) fn take_secrets(self) -> Vec<DecryptionSecrets> {
+        self.extras.secrets
+    }
+
+    /// How many there are so far.
+    pub(super) fn secret_count(&self) -> usize {
+        self.extras.secrets.len()
+    }
+
+    /// Those from this one on.
+    pub(super) fn secrets_from(&self, first: usize) -> Vec<DecryptionSecrets> {
+        let secrets = self.extras.secrets.get(first..).unwrap_or_default();
+        secrets.to_vec()
+    }
+
     fn run(
         &mut self,
         view: &View<'_>,

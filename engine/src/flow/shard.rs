@@ -16,6 +16,7 @@ use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
 use crate::decode::{LinkContext, SHARDS, Segment};
 use crate::evidence::{FlowId, PacketRef};
 use crate::policy::Limits;
+use crate::proto::secrets::KeyLog;
 use crate::proto::x509::CertificateCache;
 use crate::proto::{Cx, Direction, LiveRow, Want};
 use crate::time::{CaptureTime, NANOS_PER_SECOND};
@@ -24,6 +25,7 @@ use hashbrown::HashTable;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -192,6 +194,8 @@ pub struct Shard<C: Content> {
     last_global: u64,
     nth_of_packet: u32,
     certificates: CertificateCache,
+    /// Secrets to decrypt with, where there are any.
+    pub secrets: Option<Arc<KeyLog>>,
     /// Rows of the content at hand, before they are told whose they are.
     fresh: Vec<LiveRow>,
     /// Rows that are whole, for the conductor to take.
@@ -232,6 +236,7 @@ impl<C: Content> Shard<C> {
             last_global: 0,
             nth_of_packet: 0,
             certificates: CertificateCache::default(),
+            secrets: None,
             fresh: Vec::new(),
             live: Vec::new(),
             ended: Vec::new(),
@@ -514,6 +519,7 @@ impl<C: Content> Shard<C> {
             packet: place.packet,
             ports: orig_resp_ports(&flow.key, flow.orig_is_low),
             rows: &mut self.fresh,
+            secrets: self.secrets.as_deref(),
             has_read: false,
         };
         if segment.bits & Segment::CHECKSUM_BAD != 0 {
@@ -766,7 +772,14 @@ impl<C: Content> Shard<C> {
         }
         self.heap_bytes = self.heap_bytes.saturating_sub(flow.heap_bytes);
         let reason = flow.end_reason(reason);
-        let ended = flow.finish(limits, &mut self.certificates, &mut self.fresh, reason, at);
+        let ended = flow.finish(
+            limits,
+            &mut self.certificates,
+            &mut self.fresh,
+            self.secrets.as_deref(),
+            reason,
+            at,
+        );
         if !self.fresh.is_empty() {
             flow.give(&mut self.fresh, &mut self.live, at);
         }
@@ -836,6 +849,7 @@ impl<C: Content> Flow<C> {
         limits: &Limits,
         certificates: &mut CertificateCache,
         rows: &mut Vec<LiveRow>,
+        secrets: Option<&KeyLog>,
         reason: EndReason,
         at: Place,
     ) -> Ended<C::Facts> {
@@ -850,6 +864,7 @@ impl<C: Content> Flow<C> {
             packet: self.first.packet,
             ports: orig_resp_ports(&self.key, self.orig_is_low),
             rows,
+            secrets,
             has_read: false,
         };
         for direction in [Direction::Orig, Direction::Resp] {
@@ -1170,6 +1185,7 @@ struct Reader<'a, C: Content> {
     packet: PacketRef,
     ports: (u16, u16),
     rows: &'a mut Vec<LiveRow>,
+    secrets: Option<&'a KeyLog>,
     /// The content was given something, and may hold more or less than before.
     has_read: bool,
 }
@@ -1215,6 +1231,7 @@ impl<C: Content> Reader<'_, C> {
             certificates: self.certificates,
             ports: self.ports,
             rows: self.rows,
+            secrets: self.secrets,
         };
         match catch_unwind(AssertUnwindSafe(|| act(content, &mut cx))) {
             Ok(want) => want,
@@ -1237,6 +1254,7 @@ impl<C: Content> Reader<'_, C> {
             certificates: self.certificates,
             ports: self.ports,
             rows: self.rows,
+            secrets: self.secrets,
         };
         catch_unwind(AssertUnwindSafe(|| content.end(&mut cx))).unwrap_or_else(|_| {
             self.failed();

@@ -33,6 +33,8 @@ pub struct Limits {
     pub fragment_seconds: i64,
     /// Longest TLS handshake message, bytes.
     pub tls_handshake_bytes: usize,
+    /// Secrets of key logs.
+    pub keylog_secrets: usize,
     /// Certificates in one chain.
     pub chain_certificates: usize,
     /// Flows that wait for certificates from the rest of the capture.
@@ -98,6 +100,8 @@ impl Default for Limits {
             fragment_seconds: 30,
             // OpenSSL accepts certificate lists up to 100 KiB (max_cert_list).
             tls_handshake_bytes: 128 << 10,
+            // Five for a TLS 1.3 session, about 200 bytes each.
+            keylog_secrets: 1 << 20,
             chain_certificates: 32,
             // About 4 KiB each.
             waiting_flows: 8_192,

@@ -329,6 +329,7 @@ fn problems(shape: &Shape) -> Vec<(&'static str, String)> {
             limits.tls_handshake_bytes,
             16_384,
         ),
+        ("limits.keylog_secrets", limits.keylog_secrets, 1),
         ("limits.chain_certificates", limits.chain_certificates, 1),
         ("limits.waiting_flows", limits.waiting_flows, 64),
         ("limits.max_certificates", limits.max_certificates, 1),

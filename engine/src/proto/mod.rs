@@ -13,10 +13,12 @@ use crate::time::CaptureTime;
 pub mod x509;
 pub mod tls;
 mod assembly;
+pub mod secrets;
 pub mod dns;
 pub mod plain;
 mod dtls;
 mod quic;
+mod inside;
 pub mod session;
 
 /// Which end of the flow sent something.
@@ -82,6 +84,8 @@ pub struct Cx<'a> {
     pub ports: (u16, u16),
     /// Where rows go that are whole before their flow ends.
     pub rows: &'a mut Vec<LiveRow>,
+    /// Secrets to decrypt with, where there are any.
+    pub secrets: Option<&'a secrets::KeyLog>,
 }
 
 /// A row that is whole while its flow goes on. It leaves the flow at once, so
@@ -119,6 +123,8 @@ pub struct SessionFacts {
     /// Zeek-like service names, outermost first, joined by `,` when several
     /// (`smtp,ssl` after STARTTLS).
     pub service: Option<std::borrow::Cow<'static, str>>,
+    /// The same names one by one, of those that content showed.
+    pub services: Vec<&'static str>,
     /// How it was recognised.
     pub confidence: Option<Confidence>,
     /// TLS handshakes in the order in which they began.

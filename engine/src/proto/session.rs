@@ -9,10 +9,13 @@
 //! missing bytes that were wanted, and of no others.
 
 use super::dtls::DtlsSession;
+use super::inside::Inside;
 use super::plain::PlaintextFacts;
 use super::plain::StartTls;
 use super::plain::reader::{Next, Reader, Role, Scene, Sealed, Services};
-use super::plain::registry::{DATAGRAM, Look, Match, Nature, Open, Protocol, STREAM, by_port};
+use super::plain::registry::{
+    DATAGRAM, Look, Match, Nature, Open, Protocol, STREAM, by_alpn, by_port,
+};
 use super::quic::QuicSession;
 use super::tls::{self, TlsSession};
 use super::{Confidence, Cx, Direction, Probe, SessionFacts, Want};
@@ -26,6 +29,19 @@ pub struct Session {
 }
 
 impl Session {
+    /// For what TLS carries: its ALPN decides early where it is known.
+    pub(super) fn inside(alpn: Option<&str>, client: Direction) -> Self {
+        let known = alpn.and_then(by_alpn);
+        Self {
+            inner: known.map(|protocol| {
+                let mut inner = Box::<Inner>::default();
+                let found = Found::Plain(protocol, Role::Client);
+                inner.settle(PacketRef::default(), client, found);
+                inner
+            }),
+        }
+    }
+
     /// The next bytes of a direction's TCP stream, in order, first copy kept.
     pub fn data(&mut self, cx: &mut Cx<'_>, direction: Direction, bytes: &[u8]) -> Want {
         if bytes.is_empty() && self.inner.is_none() {
@@ -121,6 +137,8 @@ enum Phase {
         session: Box<TlsSession>,
         /// Whether TLS was seen; false just after an upgrade was agreed on.
         seen: bool,
+        /// What a key log opens of it.
+        inside: Option<Box<Inside>>,
     },
     Quic(Box<QuicSession>),
     Dtls(Box<DtlsSession>),
@@ -211,7 +229,11 @@ impl Inner {
                 Phase::Detecting(_) => return self.detect(cx, direction, rest),
                 Phase::Quic(session) => Next::Want(session.datagram(cx, direction, rest)),
                 Phase::Dtls(session) => Next::Want(session.datagram(cx, direction, rest)),
-                Phase::Tls { session, seen } => {
+                Phase::Tls {
+                    session,
+                    seen,
+                    inside,
+                } => {
                     if !*seen {
                         if tls::probe(rest) == Probe::No {
                             // Agreed on, and then not done: look again at what this is.
@@ -224,7 +246,12 @@ impl Inner {
                             facts.starttls = Some(StartTls::Taken);
                         }
                     }
-                    Next::Want(session.data(cx, direction, rest))
+                    Next::Want(if cx.secrets.is_some() {
+                        let inside = inside.get_or_insert_default();
+                        session.read(cx, direction, rest, &mut **inside)
+                    } else {
+                        session.data(cx, direction, rest)
+                    })
                 }
                 Phase::Plain {
                     reader,
@@ -264,6 +291,7 @@ impl Inner {
                     self.phase = Phase::Tls {
                         session: Box::new(TlsSession::new(transport.into())),
                         seen: false,
+                        inside: None,
                     };
                     self.transport = transport;
                 }
@@ -394,6 +422,7 @@ impl Inner {
                 certificates: &mut *cx.certificates,
                 ports: cx.ports,
                 rows: &mut *cx.rows,
+                secrets: cx.secrets,
             };
             let want = self.feed(&mut then, piece.direction, bytes);
             self.note_want(piece.direction, want);
@@ -427,6 +456,7 @@ impl Inner {
                 self.phase = Phase::Tls {
                     session: Box::new(TlsSession::new(self.transport.into())),
                     seen: true,
+                    inside: None,
                 };
             }
             Found::Plain(protocol, role) => {
@@ -540,7 +570,12 @@ impl Inner {
     fn heap_bytes(&self) -> usize {
         let phase = match &self.phase {
             Phase::Detecting(Some(hunt)) => size_of::<Hunt>() + hunt.heap_bytes(),
-            Phase::Tls { session, .. } => size_of::<TlsSession>() + session.heap_bytes(),
+            Phase::Tls {
+                session, inside, ..
+            } => {
+                let inside = inside.as_ref().map_or(0, |inside| inside.heap_bytes());
+                size_of::<TlsSession>() + session.heap_bytes() + inside
+            }
             Phase::Quic(session) => size_of::<QuicSession>() + session.heap_bytes(),
             Phase::Dtls(session) => size_of::<DtlsSession>() + session.heap_bytes(),
             Phase::Plain { reader, .. } => size_of_val(&**reader) + reader.heap_bytes(),
@@ -562,7 +597,18 @@ impl Inner {
             };
         }
         let tls = match self.phase {
-            Phase::Tls { session, .. } => session.end(cx),
+            Phase::Tls {
+                session, inside, ..
+            } => {
+                let mut tls = session.end(cx);
+                if let Some(inside) = inside.and_then(|inside| inside.end(cx)) {
+                    for name in inside.services {
+                        self.services.add(name);
+                    }
+                    tls.extend(inside.tls);
+                }
+                tls
+            }
             Phase::Quic(session) => session.end(cx),
             Phase::Dtls(session) => session.end(cx),
             Phase::Plain { mut reader, .. } => {
@@ -573,6 +619,7 @@ impl Inner {
             }
             Phase::Detecting(_) | Phase::Opaque => Vec::new(),
         };
+        let services = self.services.names();
         let by_content = self.services.joined();
         let (service, confidence) = match by_content {
             Some(names) => (Some(names), Some(Confidence::Content)),
@@ -584,6 +631,7 @@ impl Inner {
         SessionFacts {
             service,
             confidence,
+            services,
             tls,
             plaintext: self.facts,
             bytes_encrypted: self.encrypted,

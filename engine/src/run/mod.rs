@@ -14,7 +14,10 @@ mod evidence_hash;
 mod judge;
 mod order;
 mod pipeline;
+mod secrets;
 mod usage;
+
+pub use secrets::KeyLogText;
 
 use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
 use crate::behaviour;
@@ -33,6 +36,7 @@ use crate::table::FileMeta;
 use crate::table::column::hex;
 use crate::time::CaptureTime;
 use pipeline::Pipeline;
+use secrets::Secrets;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +57,8 @@ pub struct Request {
     pub key: Key,
     /// Judges certificates, by the roots that it trusts.
     pub validator: Validator,
+    /// Key logs to decrypt with.
+    pub key_logs: Vec<KeyLogText>,
     /// Worker threads; `None` for one per core.
     pub threads: Option<usize>,
     /// Bytes of a chunk; `None` for the default. Results do not depend on it.
@@ -186,7 +192,13 @@ impl Run<'_> {
             policy_sha256: hex(&policy.digest()),
         };
         let mut outputs = OutputSet::create(&folder, &request.key, &meta)?;
-        let mut pipeline = Pipeline::new(policy, &request.validator);
+        let secrets = Secrets::gather(
+            policy.limits.keylog_secrets,
+            &request.key_logs,
+            &discovery.files,
+            self.observer,
+        );
+        let mut pipeline = Pipeline::new(policy, &request.validator, secrets);
         let mut captures = Vec::new();
         let mut capture_anomalies = Vec::new();
         let mut fragments = AnomalyLog::default();
@@ -209,6 +221,8 @@ impl Run<'_> {
         }
         let gathered = pipeline.finish(&mut fragments, &mut outputs)?;
         capture_anomalies.extend(fragments.into_rows(None));
+        let secrets_known = gathered.secrets.len() as u64;
+        capture_anomalies.extend(gathered.secrets.into_anomalies());
         for row in gathered.certificates.into_rows() {
             outputs.push_certificate(row)?;
         }
@@ -241,7 +255,11 @@ impl Run<'_> {
         outputs.finish(&mut folder)?;
         folder.add_document("policy.yaml", policy.to_yaml().as_bytes(), &request.key)?;
         self.check_cancelled()?;
-        let manifest = self.manifest(started_at, &captures, &judged.findings, rows, problems);
+        let mut manifest = self.manifest(started_at, &captures, &judged.findings, rows, problems);
+        if secrets_known > 0 {
+            let counts = &mut manifest.counts;
+            counts.insert("decryption_secrets".to_owned(), secrets_known);
+        }
         let run_id = folder.run_id().to_owned();
         let path = folder.seal(&manifest, &request.key)?;
         Ok(Report {
@@ -398,6 +416,7 @@ impl Run<'_> {
         let mut odd = AnomalyLog::default();
         while let Some(batch) = file.next_batch()? {
             self.check_cancelled()?;
+            pipeline.learn(capture, file);
             let mut before = frames;
             let done = pipeline.batch(&batch, capture, &mut frames, fragments, outputs)?;
             for (walked, decoded) in done.walked.iter().zip(pipeline.decoded()) {

@@ -3,8 +3,9 @@
 
 use super::judge::{Judged, judge, judge_http, validate};
 use super::order::Ordering;
+use super::secrets::Secrets;
 use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
-use crate::capture::{Batch, LinkType, Walked};
+use crate::capture::{Batch, CaptureFile, LinkType, Walked};
 use crate::decode::{self, Datagrams, Decoded, Defragmenter, LinkContext, SHARDS, Segment};
 use crate::error::Result;
 use crate::evidence::PacketRef;
@@ -37,6 +38,7 @@ pub(super) struct Pipeline<'p> {
     gatherer: Gatherer,
     /// HTTP transactions that wait for their turn in time.
     ordering: Ordering,
+    secrets: Secrets<'p>,
     /// Packets of all files so far.
     packets: u64,
 }
@@ -64,7 +66,8 @@ struct Numbering {
 }
 
 /// What all lanes gathered.
-pub(super) struct Gathered {
+pub(super) struct Gathered<'p> {
+    pub(super) secrets: Secrets<'p>,
     pub(super) gatherer: Gatherer,
     pub(super) certificates: CertificateBook,
 }
@@ -76,9 +79,15 @@ pub(super) struct BatchDone {
 }
 
 impl<'p> Pipeline<'p> {
-    pub(super) fn new(policy: &'p Policy, validator: &'p Validator) -> Self {
+    pub(super) fn new(policy: &'p Policy, validator: &'p Validator, secrets: Secrets<'p>) -> Self {
+        let known = secrets.shared();
+        let shard = || {
+            let mut shard = Shard::new(&policy.limits);
+            shard.secrets.clone_from(&known);
+            shard
+        };
         let lane = |_| Lane {
-            shard: Shard::new(&policy.limits),
+            shard: shard(),
             gatherer: Gatherer::new(policy),
             judged: Vec::new(),
             http: Vec::new(),
@@ -96,7 +105,22 @@ impl<'p> Pipeline<'p> {
             certificates: CertificateBook::new(policy.limits.max_certificates),
             gatherer: Gatherer::new(policy),
             ordering: Ordering::default(),
+            secrets,
             packets: 0,
+        }
+    }
+
+    /// Takes in the secrets that passed in a stream since its last batch.
+    pub(super) fn learn(&mut self, capture: u32, file: &mut CaptureFile) {
+        if file.has_secrets_passing() {
+            for lane in &mut self.lanes {
+                lane.shard.secrets = None;
+            }
+            self.secrets.pass(capture, file);
+            let secrets = self.secrets.shared();
+            for lane in &mut self.lanes {
+                lane.shard.secrets.clone_from(&secrets);
+            }
         }
     }
 
@@ -314,7 +338,7 @@ impl<'p> Pipeline<'p> {
         mut self,
         damage: &mut AnomalyLog,
         outputs: &mut OutputSet,
-    ) -> Result<Gathered> {
+    ) -> Result<Gathered<'p>> {
         self.defragmenter.end(damage);
         let (policy, validator) = (self.policy, self.validator);
         // A few shards at a time, so that the rows of all open flows never
@@ -347,6 +371,7 @@ impl<'p> Pipeline<'p> {
             gatherer.merge(lane.gatherer);
         }
         Ok(Gathered {
+            secrets: self.secrets,
             gatherer,
             certificates: self.certificates,
         })

@@ -162,7 +162,11 @@ fn identity_columns() -> Vec<Column<DnsRow>> {
             i32::from(r.flow.dst_port)
         }),
         col::text(
-            ("transport", "", "`udp`, `tcp`, `mdns`, `llmnr`, `nbns`."),
+            (
+                "transport",
+                "",
+                "`udp`, `tcp`, `dot` (decrypted), `mdns`, `llmnr`, `nbns`.",
+            ),
             |r: &R| r.query.transport.name(),
         ),
         col::int32(("trans_id", "", "Identifier of the messages."), |r: &R| {

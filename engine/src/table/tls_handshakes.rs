@@ -340,22 +340,27 @@ fn certificate_columns() -> Vec<Column<TlsRow>> {
             (
                 "client_cert_requested",
                 "",
-                "The server asked for a certificate, in the clear.",
+                "The server asked for a certificate, in the clear or decrypted.",
             ),
             |r: &TlsRow| r.handshake.client_cert_requested,
         ),
         col::boolean(
-            ("client_cert_sent", "", "The client sent one, in the clear."),
+            (
+                "client_cert_sent",
+                "",
+                "The client sent one, in the clear or decrypted.",
+            ),
             |r: &TlsRow| r.handshake.client_cert_sent,
         ),
         col::text(
             (
                 "cert_visibility",
                 "",
-                "Certificates: `visible`, `encrypted` (TLS 1.3), `resumed` (not sent again), `none`.",
+                "Certificates: `visible`, `decrypted` (with a key log), `encrypted` (TLS 1.3), `resumed` (not sent again), `none`.",
             ),
             |r: &TlsRow| match r.handshake.cert_visibility {
                 CertVisibility::Visible => "visible",
+                CertVisibility::Decrypted => "decrypted",
                 CertVisibility::Encrypted => "encrypted",
                 CertVisibility::Resumed => "resumed",
                 CertVisibility::None => "none",
@@ -558,12 +563,15 @@ fn course_columns() -> Vec<Column<TlsRow>> {
             ),
             |r: &TlsRow| r.handshake.hello_retry,
         ),
-        name_column(("last_alert", "", "Last alert in the clear."), |r| {
-            r.handshake
-                .alerts
-                .last()
-                .map(|alert| alert_name(alert.description))
-        }),
+        name_column(
+            ("last_alert", "", "Last alert in the clear or decrypted."),
+            |r| {
+                r.handshake
+                    .alerts
+                    .last()
+                    .map(|alert| alert_name(alert.description))
+            },
+        ),
         name_column(
             ("last_alert_level", "", "`warning`, `fatal`, or the number."),
             |r| {
@@ -633,6 +641,30 @@ fn course_columns() -> Vec<Column<TlsRow>> {
                 "The client says that it retries with a lower version.",
             ),
             |r: &TlsRow| r.client().map(|hello| hello.fallback_scsv),
+        ),
+        col::boolean(
+            (
+                "decrypted",
+                "",
+                "Records were opened with a key log's secrets; certificates of TLS 1.3 and `http_transactions` come from them.",
+            ),
+            |r: &TlsRow| r.handshake.decrypted,
+        ),
+        col::text_opt(
+            (
+                "decryption_source",
+                "",
+                "Where secrets of the session came from: `keylog`, `dsb` (Decryption Secrets Block); null without any.",
+            ),
+            |r: &TlsRow| r.handshake.decryption_source,
+        ),
+        col::text_opt(
+            (
+                "decryption_failure",
+                "",
+                "Why records were not opened although there are secrets.",
+            ),
+            |r: &TlsRow| r.handshake.decryption_failure,
         ),
         col::text_opt(
             ("malformed", "", "Where the handshake stops making sense."),

@@ -53,6 +53,9 @@ impl Shown<'_> {
     fn validation(&self) -> Result<&Validation, &'static str> {
         self.validation
             .ok_or_else(|| match self.tls.cert_visibility {
+                CertVisibility::Encrypted if self.tls.decryption_failure.is_some() => {
+                    "TLS 1.3 encrypts the certificate, and the secrets at hand do not open it"
+                }
                 CertVisibility::Encrypted => {
                     "TLS 1.3 encrypts the certificate: a key log would show it"
                 }

@@ -24,6 +24,8 @@ pub enum Transport {
     Udp,
     /// Unicast DNS in a stream.
     Tcp,
+    /// DNS over TLS, decrypted (RFC 7858).
+    Dot,
     /// Multicast DNS: answers need no question, and concern everyone.
     Mdns,
     /// Link-local multicast name resolution: the answer comes in another flow.
@@ -38,6 +40,7 @@ impl Transport {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
+            Self::Dot => "dot",
             Self::Mdns => "mdns",
             Self::Llmnr => "llmnr",
             Self::Nbns => "nbns",
@@ -132,6 +135,11 @@ impl DnsQuery {
             subnet_len: 0,
             data,
         }
+    }
+
+    /// It was read out of TLS (RFC 7858).
+    pub(super) fn decrypted(&mut self) {
+        self.transport = Transport::Dot;
     }
 
     /// Labels of the name asked for, each after its length, without the root.

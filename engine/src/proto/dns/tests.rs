@@ -77,6 +77,7 @@ fn rows_of(
         certificates: &mut certificates,
         ports: (40_000, 53),
         rows: &mut rows,
+        secrets: None,
     };
     for (number, (from, seconds, bytes)) in turns.iter().enumerate() {
         cx.ts = CaptureTime::from_unix(*seconds, 0);

@@ -166,6 +166,11 @@ impl Services {
         }
     }
 
+    /// The names, outermost first.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.0.into_iter().flatten().collect()
+    }
+
     /// The names joined by commas; none when empty.
     pub(crate) fn joined(&self) -> Option<std::borrow::Cow<'static, str>> {
         match self.0 {

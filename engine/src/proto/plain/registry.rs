@@ -255,6 +255,17 @@ pub(crate) static DATAGRAM: &[Protocol] = &[
     ),
 ];
 
+/// The protocol that an application-layer protocol name stands for (IANA's
+/// registry of ALPN ids), of those whose readers take it from its first byte.
+pub(crate) fn by_alpn(id: &str) -> Option<&'static Protocol> {
+    let name = match id {
+        "http/0.9" | "http/1.0" | "http/1.1" => "http",
+        "dot" => "dns",
+        _ => return None,
+    };
+    STREAM.iter().find(|protocol| protocol.name == name)
+}
+
 /// What a well-known port suggests, when content said nothing: a hint, never a proof.
 pub(crate) fn by_port(datagram: bool, port: u16) -> Option<&'static str> {
     let known: &[(u16, &str)] = if datagram {

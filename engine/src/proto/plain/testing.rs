@@ -131,6 +131,7 @@ pub(crate) fn with_rows(
         certificates: &mut certificates,
         ports,
         rows: &mut rows,
+        secrets: None,
     };
     let mut session = Session::default();
     body(&mut session, &mut cx);

@@ -4,6 +4,7 @@
 //! The readers that carry the messages also say here what they see of the
 //! rest: alerts, ChangeCipherSpec, and the size of what is encrypted.
 
+use super::decrypt::Keying;
 use super::fingerprint;
 use super::hello::{self, short_hash};
 use super::read::Read;
@@ -62,6 +63,12 @@ pub(super) struct Current {
     encrypted_handshake: [u32; 2],
     encrypted_data: [u32; 2],
     gap: bool,
+    /// What keys follow from, where secrets are at hand.
+    client_random: Option<[u8; 32]>,
+    server_random: Option<[u8; 32]>,
+    premaster: Option<[u8; 8]>,
+    /// The server took the client's early data.
+    pub(super) early_accepted: bool,
 }
 
 impl Handshakes {
@@ -329,6 +336,66 @@ impl Handshakes {
             .is_some_and(|now| now.facts.client.is_some())
     }
 
+    /// The client's random, once it was seen.
+    pub(super) fn client_random(&self) -> Option<[u8; 32]> {
+        self.now.as_ref()?.client_random
+    }
+
+    /// What the keys follow from, once both hellos were seen.
+    pub(super) fn keying(&self) -> Option<Keying> {
+        let now = self.now.as_ref()?;
+        let server = now.facts.server.as_deref()?;
+        Some(Keying {
+            client_random: now.client_random?,
+            server_random: now.server_random.filter(|_| now.server_hello)?,
+            premaster: now.premaster,
+            suite: server.cipher,
+            version: now.facts.version?.0,
+            etm: server.encrypt_then_mac,
+            extended: server.extended_master_secret,
+        })
+    }
+
+    /// Whether the client offers early data, as its first hello says.
+    pub(super) fn offers_early(&self) -> bool {
+        self.now
+            .as_ref()
+            .and_then(|now| now.facts.client.as_deref())
+            .is_some_and(|client| client.early_data)
+    }
+
+    /// Whether the server's encrypted extensions took the early data.
+    pub(super) fn early_accepted(&self) -> bool {
+        self.now.as_ref().is_some_and(|now| now.early_accepted)
+    }
+
+    /// Whether the server asked for another hello, and it is still to come.
+    pub(super) fn awaits_hello(&self) -> bool {
+        self.now
+            .as_ref()
+            .is_some_and(|now| now.facts.hello_retry && !now.server_hello)
+    }
+
+    /// The application protocol that the server chose, where that could be read.
+    pub(super) fn alpn(&self) -> Option<&str> {
+        let now = self.now.as_ref()?;
+        now.facts.server.as_deref()?.alpn.as_deref()
+    }
+
+    /// Says of the handshake under way that its records were opened, or why not.
+    pub(super) fn decryption(&mut self, source: &'static str, failure: Option<&'static str>) {
+        if let Some(now) = &mut self.now {
+            let facts = &mut now.facts;
+            facts.decryption_source.get_or_insert(source);
+            match failure {
+                None => facts.decrypted = true,
+                Some(why) => {
+                    facts.decryption_failure.get_or_insert(why);
+                }
+            }
+        }
+    }
+
     /// Whether the server has said hello, and meant it.
     pub(in crate::proto) fn has_server_hello(&self) -> bool {
         self.now.as_ref().is_some_and(|now| now.server_hello)
@@ -396,7 +463,9 @@ impl Handshakes {
                 self.later_message(cx, is_client, kind, body)?;
             }
         }
-        if let Some(now) = &mut self.now {
+        if let Some(now) = &mut self.now
+            && !(now.tls13 && now.facts.established)
+        {
             now.facts.handshake_ns = Some(cx.ts.nanos_since(now.facts.ts).max(0));
         }
         Some(())
@@ -434,7 +503,9 @@ impl Handshakes {
             session_id,
             ticket_hash,
             malformed,
+            random,
         } = parsed;
+        now.client_random = cx.secrets.is_some().then_some(random);
         let hello = match now.facts.client.take() {
             // The second hello of a retry changes little; ECH stays confirmed.
             Some(before) if before.ech == Some(Ech::Confirmed) => super::ClientHello {
@@ -465,8 +536,10 @@ impl Handshakes {
             ech,
             sct_list,
             malformed,
+            random,
         } = parsed;
         let now = self.begin(cx);
+        now.server_random = cx.secrets.is_some().then_some(random);
         if is_retry {
             now.facts.hello_retry = true;
             if ech && let Some(client) = now.facts.client.as_mut() {
@@ -510,7 +583,9 @@ impl Handshakes {
             0 => 'h',
             3 => 'v',
             4 => 't',
-            11 => 'x',
+            5 => 'e',
+            8 => 'o',
+            11 | 25 => 'x',
             12 => 'k',
             13 => 'r',
             14 => 'n',
@@ -520,10 +595,14 @@ impl Handshakes {
             21 => 'w',
             22 => 'u',
             23 => 'a',
+            24 => 'p',
             _ => 'z',
         };
         self.letter(is_client, letter);
         let now = self.now.as_mut()?;
+        if now.tls13 {
+            return now.message_13(cx, is_client, kind, body);
+        }
         let mut read = Read(body);
         match kind {
             4 => {
@@ -537,21 +616,9 @@ impl Handshakes {
                 let mut chain = Vec::new();
                 while !list.is_empty() {
                     let der = list.vec24()?;
-                    if chain.len() >= cx.limits.chain_certificates {
-                        cx.anomalies
-                            .note(AnomalyKind::X509Limit, cx.ts, cx.packet, || {
-                                "a chain is longer than limits.chain_certificates".to_owned()
-                            });
+                    if !take_certificate(cx, &mut chain, der) {
                         break;
                     }
-                    let certificate = cx.certificates.get(der);
-                    if let Err(reason) = &certificate.fields {
-                        cx.anomalies
-                            .note(AnomalyKind::X509DerInvalid, cx.ts, cx.packet, || {
-                                reason.clone()
-                            });
-                    }
-                    chain.push(certificate);
                 }
                 if is_client {
                     now.facts.client_cert_sent = !chain.is_empty();
@@ -572,6 +639,8 @@ impl Handshakes {
                 now.facts.client_cert_requested = true;
             }
             14 => now.server_flight = true,
+            // RSA key transport: the premaster secret, encrypted.
+            16 => now.premaster = body.get(2..10).and_then(|start| start.try_into().ok()),
             15 if is_client && now.since_12() => {
                 now.facts.key_exchange.client_signature = Some(read.u16()?);
             }
@@ -610,6 +679,30 @@ impl Handshakes {
         self.letter(false, 's');
         Some(())
     }
+}
+
+/// Adds a certificate to a chain; false when the chain is full.
+pub(super) fn take_certificate(
+    cx: &mut Cx<'_>,
+    chain: &mut Vec<Arc<crate::proto::x509::Certificate>>,
+    der: &[u8],
+) -> bool {
+    if chain.len() >= cx.limits.chain_certificates {
+        cx.anomalies
+            .note(AnomalyKind::X509Limit, cx.ts, cx.packet, || {
+                "a chain is longer than limits.chain_certificates".to_owned()
+            });
+        return false;
+    }
+    let certificate = cx.certificates.get(der);
+    if let Err(reason) = &certificate.fields {
+        cx.anomalies
+            .note(AnomalyKind::X509DerInvalid, cx.ts, cx.packet, || {
+                reason.clone()
+            });
+    }
+    chain.push(certificate);
+    true
 }
 
 impl Current {

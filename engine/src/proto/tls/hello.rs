@@ -14,6 +14,7 @@ pub(super) struct ParsedClient {
     pub(super) hello: ClientHello,
     pub(super) session_id: Vec<u8>,
     pub(super) ticket_hash: Option<[u8; 8]>,
+    pub(super) random: [u8; 32],
     /// A part did not parse; what did is kept.
     pub(super) malformed: bool,
 }
@@ -26,6 +27,7 @@ pub(super) struct ParsedServer {
     pub(super) is_retry: bool,
     pub(super) ech: bool,
     pub(super) sct_list: Option<Box<[u8]>>,
+    pub(super) random: [u8; 32],
     pub(super) malformed: bool,
 }
 
@@ -63,7 +65,7 @@ pub(super) fn client(body: &[u8], record_version: u16, carrier: Carrier) -> Opti
     let mut parsed = ParsedClient::default();
     parsed.hello.record_version = record_version;
     parsed.hello.version = read.u16()?;
-    read.take(32)?;
+    parsed.random = read.take(32)?.try_into().ok()?;
     parsed.session_id = read.vec8()?.to_vec();
     parsed.hello.session_id_len = u8::try_from(parsed.session_id.len()).unwrap_or(u8::MAX);
     if carrier == Carrier::Datagrams {
@@ -153,7 +155,12 @@ fn client_extension(kind: u16, body: &[u8], parsed: &mut ParsedClient) -> Option
             hello.offers_ticket = !body.is_empty();
             parsed.ticket_hash = (!body.is_empty()).then(|| short_hash(body));
         }
-        41 => hello.offers_psk = true,
+        41 => {
+            hello.offers_psk = true;
+            // The identity of a resumption is the ticket (RFC 8446 §4.2.11).
+            let identity = Read(read.vec16()?).vec16()?;
+            parsed.ticket_hash = Some(short_hash(identity));
+        }
         42 => hello.early_data = true,
         43 => hello.supported_versions = without_grease(read.vec8()?),
         51 => {
@@ -177,9 +184,9 @@ pub(super) fn server(body: &[u8]) -> Option<ParsedServer> {
     let mut read = Read(body);
     let mut parsed = ParsedServer::default();
     parsed.hello.version = read.u16()?;
-    let random = read.take(32)?;
-    parsed.is_retry = random == RETRY;
-    parsed.hello.sentinel = match random.get(24..) {
+    parsed.random = read.take(32)?.try_into().ok()?;
+    parsed.is_retry = parsed.random == RETRY;
+    parsed.hello.sentinel = match parsed.random.get(24..) {
         Some(b"DOWNGRD\x01") => Some(Sentinel::To12),
         Some(b"DOWNGRD\x00") => Some(Sentinel::To11),
         _ => None,

@@ -6,6 +6,8 @@ use crate::evidence::PacketRef;
 use crate::time::CaptureTime;
 use std::sync::Arc;
 
+mod certificates;
+mod decrypt;
 mod expand;
 mod fingerprint;
 pub(in crate::proto) mod handshake;
@@ -23,6 +25,7 @@ pub use names::{
     version_rank,
 };
 pub use probe::probe;
+pub(in crate::proto) use session::Plain;
 pub use session::TlsSession;
 pub use suites::{
     Auth, Cipher, Kx, Mac, Mode, SuiteInfo, all_suites, is_grease, sslv2_cipher_name, suite,
@@ -59,6 +62,8 @@ pub enum Ech {
 pub enum CertVisibility {
     /// In the clear.
     Visible,
+    /// Encrypted by TLS 1.3, and decrypted with a key log.
+    Decrypted,
     /// Encrypted by TLS 1.3.
     Encrypted,
     /// Not sent, because the session was resumed.
@@ -237,7 +242,7 @@ pub struct TlsHandshake {
     pub resumed: Option<Resumption>,
     /// The first handshake of the flow, or a renegotiation of an earlier one.
     pub renegotiation: bool,
-    /// Alerts in the clear, in order, at most 16.
+    /// Alerts in the clear or decrypted, in order, at most 16.
     pub alerts: Vec<Alert>,
     /// Zeek's `ssl_history` letters.
     pub history: String,
@@ -257,6 +262,12 @@ pub struct TlsHandshake {
     pub handshake_ns: Option<i64>,
     /// Application-data bytes in records, `[client, server]`.
     pub app_bytes: [u64; 2],
+    /// Whether any of its encrypted records was opened.
+    pub decrypted: bool,
+    /// Where secrets of it came from: `keylog`, `dsb`.
+    pub decryption_source: Option<&'static str>,
+    /// Why records were not opened although there are secrets.
+    pub decryption_failure: Option<&'static str>,
     /// SHA-256 (first 8 bytes) of the session id that the server issued or echoed, and of
     /// the ticket that it issued, to link resumptions later.
     pub session_id_hash: Option<[u8; 8]>,

@@ -41,6 +41,7 @@ fn read(turns: &[(Direction, Vec<u8>)]) -> Vec<TlsHandshake> {
         certificates: &mut certificates,
         ports: (50_000, 443),
         rows: &mut rows,
+        secrets: None,
     };
     let mut session = TlsSession::new("tcp".into());
     for (direction, bytes) in turns {
