@@ -60,6 +60,7 @@ pub(crate) fn flow(id: i64, seconds: i64) -> FlowRecord {
         server_name_source: None,
         local_orig: true,
         local_resp: false,
+        echo: None,
         bytes_encrypted: 0,
         bytes_plaintext: 0,
         files_spanned: vec![0],

@@ -316,9 +316,12 @@ impl<S: Sink> Walk<'_, S> {
             return self.cut(Undecoded::TransportCut);
         };
         let header_len = 8.min(self.data.len() - at);
+        // Identifier and number of an echo message; in others whatever stands there.
+        let number = self.bytes::<4>(at + 4).map_or(0, u32::from_be_bytes);
         self.emit(ip, protocol, at + header_len, |segment| {
             segment.src_port = u16::from(kind);
             segment.dst_port = u16::from(code);
+            segment.seq = number;
         });
     }
 

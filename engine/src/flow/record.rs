@@ -204,6 +204,8 @@ pub struct FlowRecord {
     pub local_orig: bool,
     /// Responder in `local_networks`.
     pub local_resp: bool,
+    /// What ICMP echo messages carried; none for every other flow.
+    pub echo: Option<Box<crate::proto::icmp::Echo>>,
     /// Payload bytes seen to be encrypted, both directions.
     pub bytes_encrypted: u64,
     /// Payload bytes seen to be readable, both directions.

@@ -18,6 +18,7 @@ use crate::evidence::{FlowId, PacketRef};
 use crate::policy::Limits;
 use crate::proto::secrets::KeyLog;
 use crate::proto::x509::CertificateCache;
+use crate::proto::icmp::{self, Echo};
 use crate::proto::{Cx, Direction, LiveRow, Want};
 use crate::time::{CaptureTime, NANOS_PER_SECOND};
 use foldhash::quality::RandomState;
@@ -131,6 +132,8 @@ struct Flow<C> {
     history: History,
     half: [Half; 2],
     content: Option<Box<C>>,
+    /// Of ICMP echo messages.
+    echo: Option<Box<Echo>>,
     heap_bytes: usize,
     /// Stands in [`Shard::holders`].
     is_holder: bool,
@@ -430,6 +433,7 @@ impl<C: Content> Shard<C> {
             history,
             half: Default::default(),
             content: None,
+            echo: None,
             heap_bytes: 0,
             is_holder: false,
             content_bytes: 0,
@@ -567,6 +571,11 @@ impl<C: Content> Shard<C> {
             half.counters.missed_bytes += cut;
             if segment.payload_wire_len > 0 {
                 flow.history.note(direction, Letter::Data);
+            }
+            if let Some(is_request) = icmp::is_request(segment.protocol, segment.src_port) {
+                let (number, len) = (segment.seq, segment.payload_wire_len);
+                let echo = flow.echo.get_or_insert_default();
+                echo.message(direction, is_request, number, payload, len);
             }
             let reads = segment.protocol == UDP && segment.bits & Segment::CARRIES_TUNNEL == 0;
             if reads && !payload.is_empty() {
@@ -936,6 +945,7 @@ impl<C: Content> Flow<C> {
             server_name_source: None,
             local_orig: false,
             local_resp: false,
+            echo: self.echo.take(),
             bytes_encrypted: 0,
             bytes_plaintext: 0,
             files_spanned: if self.files.is_empty() {

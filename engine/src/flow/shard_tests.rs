@@ -494,3 +494,41 @@ fn a_gap_is_told_where_it_is() {
     assert_eq!(ended[0].anomalies[0].kind, AnomalyKind::TcpGap);
     assert!(ended[0].record.history.contains('G'));
 }
+
+/// An echo message of a client (`>`) or its answer.
+fn echo(bench: &mut Bench, ms: i64, way: char, number: u32, payload: &str) {
+    let (client, server) = ((CLIENT, 8), (SERVER, 0));
+    let mut segment = match way {
+        '>' => base(1, client, server, ms),
+        _ => base(1, (SERVER, 0), (CLIENT, 0), ms),
+    };
+    segment.seq = number;
+    bench.put(segment, payload);
+}
+
+#[test]
+fn echo_messages_are_measured_in_their_flow() {
+    let mut bench = Bench::new(Limits::default());
+    let pattern = "0123456789abcdef".repeat(4);
+    for number in 0..3 {
+        echo(&mut bench, i64::from(number) * 1_000, '>', number, &pattern);
+        let answer = if number == 2 { "something else" } else { &pattern };
+        echo(&mut bench, i64::from(number) * 1_000 + 5, '<', number, answer);
+    }
+    bench.shard.finish(&bench.limits);
+    let flows: Vec<_> = bench.shard.ended.iter().map(|ended| &ended.record).collect();
+    assert_eq!(flows.len(), 1);
+    let facts = flows[0].echo.as_deref().unwrap();
+    assert_eq!((facts.requests, facts.unlike, facts.unasked, facts.varied), (3, 1, 0, 0));
+    assert_eq!(facts.largest, 64);
+}
+
+#[test]
+fn other_flows_have_no_echo() {
+    let mut bench = Bench::new(Limits::default());
+    bench.put(base(17, (CLIENT, 50_000), (SERVER, 53), 0), "x");
+    // Destination unreachable.
+    bench.put(base(1, (SERVER, 3), (CLIENT, 3), 1), "x");
+    bench.shard.finish(&bench.limits);
+    assert!(bench.shard.ended.iter().all(|ended| ended.record.echo.is_none()));
+}

@@ -15,6 +15,7 @@ pub mod tls;
 mod assembly;
 pub mod secrets;
 pub mod dns;
+pub mod icmp;
 pub mod plain;
 mod dtls;
 mod quic;

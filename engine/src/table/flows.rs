@@ -209,6 +209,30 @@ impl Row for FlowRecord {
                     signed(all.saturating_sub(f.bytes_encrypted).saturating_sub(f.bytes_plaintext))
                 },
             ).layout(Layout::Delta),
+            col::int64_opt(
+                ("icmp_unlike", "", "Echo replies whose payload is not that of the request with the same identifier and number; null for all but echo flows, as in the next columns."),
+                |f: &Self| f.echo.as_ref().map(|echo| signed(echo.unlike)),
+            ),
+            col::int64_opt(
+                ("icmp_unasked", "", "Echo replies to none of the latest eight requests, once there was one."),
+                |f: &Self| f.echo.as_ref().map(|echo| signed(echo.unasked)),
+            ),
+            col::int64_opt(
+                ("icmp_varied", "", "Echo messages that differ from the one before in their direction, in the 32 bytes behind room for a time stamp."),
+                |f: &Self| f.echo.as_ref().map(|echo| signed(echo.varied)),
+            ),
+            col::int32_opt(
+                ("icmp_largest", "byte", "Largest payload of an echo message."),
+                |f: &Self| f.echo.as_ref().map(|echo| signed32(echo.largest)),
+            ),
+            col::text_opt(
+                ("icmp_mark", "", "What ordinary echo messages never carry: `ptunnel` (its magic number), `ip_packet`."),
+                |f: &Self| f.echo.as_ref().and_then(|echo| echo.mark).map(|mark| mark.name()),
+            ),
+            col::int64_opt(
+                ("icmp_marked", "", "Echo messages with such a mark."),
+                |f: &Self| f.echo.as_ref().map(|echo| signed(echo.marked)),
+            ),
             col::list_int32(
                 ("files_spanned", "rows of `captures`", "Files in which the flow has packets, ascending, at most 32."),
                 false,
@@ -230,6 +254,7 @@ impl Row for FlowRecord {
             + self.link.vlan_ids.len() * 2
             + self.link.tunnels.len() * size_of::<crate::decode::Tunnel>()
             + self.files_spanned.len() * 4
+            + self.echo.as_ref().map_or(0, |echo| size_of_val(echo.as_ref()))
     }
 }
 

@@ -74,6 +74,7 @@ pub(crate) fn flow(n: u64) -> FlowRecord {
         server_name_source: Some(NameSource::Sni),
         local_orig: true,
         local_resp: false,
+        echo: None,
         bytes_encrypted: 100,
         bytes_plaintext: 0,
         files_spanned: vec![0],
