@@ -455,6 +455,12 @@ mod tests {
             ("NS-03.rate_limit", "medium"),
             ("NS-03.request_size", "medium"),
             ("NS-03.security_headers", "low"),
+            ("NS-04.dns_tunneling", "high"),
+            ("NS-04.doh_tunneling", "medium"),
+            ("NS-04.domain_generation", "medium"),
+            ("NS-04.http_c2", "high"),
+            ("NS-04.icmp_tunneling", "high"),
+            ("NS-04.known_c2", "critical"),
             ("NS-04.unknown_destination", "high"),
         ];
         let actual: Vec<_> = metas()

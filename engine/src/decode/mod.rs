@@ -66,7 +66,8 @@ pub struct Segment {
     pub ip_len: u32,
     /// Number of the packet in its chunk, from 0.
     pub index: u32,
-    /// TCP sequence number; SCTP verification tag; 0 else.
+    /// TCP sequence number; SCTP verification tag; ICMP's second word, which holds
+    /// identifier and number of echo messages; 0 else.
     pub seq: u32,
     /// TCP acknowledgement number; 0 else.
     pub ack: u32,

@@ -954,7 +954,7 @@ fn other_transports_are_flows_too() {
     };
     assert_eq!(
         one(1, &[8, 0, 1, 2, 0, 9, 0, 1, 5, 5]),
-        (8, 0, 0, vec![5, 5])
+        (8, 0, 0x0009_0001, vec![5, 5])
     );
     let sctp = [0, 80, 1, 0, 0, 0, 0, 77, 0, 0, 0, 0, 3, 3];
     assert_eq!(one(132, &sctp), (80, 256, 77, vec![3, 3]));

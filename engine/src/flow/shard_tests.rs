@@ -512,14 +512,32 @@ fn echo_messages_are_measured_in_their_flow() {
     let pattern = "0123456789abcdef".repeat(4);
     for number in 0..3 {
         echo(&mut bench, i64::from(number) * 1_000, '>', number, &pattern);
-        let answer = if number == 2 { "something else" } else { &pattern };
-        echo(&mut bench, i64::from(number) * 1_000 + 5, '<', number, answer);
+        let answer = if number == 2 {
+            "something else"
+        } else {
+            &pattern
+        };
+        echo(
+            &mut bench,
+            i64::from(number) * 1_000 + 5,
+            '<',
+            number,
+            answer,
+        );
     }
     bench.shard.finish(&bench.limits);
-    let flows: Vec<_> = bench.shard.ended.iter().map(|ended| &ended.record).collect();
+    let flows: Vec<_> = bench
+        .shard
+        .ended
+        .iter()
+        .map(|ended| &ended.record)
+        .collect();
     assert_eq!(flows.len(), 1);
     let facts = flows[0].echo.as_deref().unwrap();
-    assert_eq!((facts.requests, facts.unlike, facts.unasked, facts.varied), (3, 1, 0, 0));
+    assert_eq!(
+        (facts.requests, facts.unlike, facts.unasked, facts.varied),
+        (3, 1, 0, 0)
+    );
     assert_eq!(facts.largest, 64);
 }
 
@@ -530,5 +548,11 @@ fn other_flows_have_no_echo() {
     // Destination unreachable.
     bench.put(base(1, (SERVER, 3), (CLIENT, 3), 1), "x");
     bench.shard.finish(&bench.limits);
-    assert!(bench.shard.ended.iter().all(|ended| ended.record.echo.is_none()));
+    assert!(
+        bench
+            .shard
+            .ended
+            .iter()
+            .all(|ended| ended.record.echo.is_none())
+    );
 }

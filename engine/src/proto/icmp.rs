@@ -101,7 +101,10 @@ impl Echo {
             *place = (number, if whole { hash } else { 0 });
             self.next = self.next.wrapping_add(1);
         } else if self.requests > 0 {
-            let filled = self.waiting.iter().take(self.requests.min(WAITING as u64) as usize);
+            let filled = self
+                .waiting
+                .iter()
+                .take(self.requests.min(WAITING as u64) as usize);
             match filled.rev().find(|(asked, _)| *asked == number) {
                 Some(&(_, asked)) if asked != 0 && whole && asked != hash => {
                     self.unlike = self.unlike.saturating_add(1);
@@ -132,7 +135,8 @@ fn mark(payload: &[u8], wire_len: u32) -> Option<Mark> {
     let length = u32::from(u16::from_be_bytes([l1, l0]));
     let is_header = (0x45..=0x4f).contains(&version) && length == wire_len && length >= 28;
     // Time to live and protocol of the transports that tunnels carry.
-    let carries = matches!(payload.get(9), Some(1 | 6 | 17)) && payload.get(8).is_some_and(|&ttl| ttl > 0);
+    let carries =
+        matches!(payload.get(9), Some(1 | 6 | 17)) && payload.get(8).is_some_and(|&ttl| ttl > 0);
     (is_header && carries).then_some(Mark::IpPacket)
 }
 
@@ -144,7 +148,8 @@ mod tests {
     /// As Linux sends it: 16 bytes of time, then 0x10, 0x11, ….
     fn ping(time: u8, len: usize) -> Vec<u8> {
         let mut payload = vec![time; STAMP];
-        payload.extend((0..len.saturating_sub(STAMP)).map(|i| 0x10 + u8::try_from(i % 200).unwrap()));
+        payload
+            .extend((0..len.saturating_sub(STAMP)).map(|i| 0x10 + u8::try_from(i % 200).unwrap()));
         payload
     }
 
@@ -163,7 +168,10 @@ mod tests {
             feed(&mut echo, true, number.into(), &payload);
             feed(&mut echo, false, number.into(), &payload);
         }
-        assert_eq!((echo.requests, echo.unlike, echo.varied, echo.mark), (40, 0, 0, None));
+        assert_eq!(
+            (echo.requests, echo.unlike, echo.varied, echo.mark),
+            (40, 0, 0, None)
+        );
         assert_eq!(echo.largest, 95);
     }
 

@@ -254,7 +254,10 @@ impl Row for FlowRecord {
             + self.link.vlan_ids.len() * 2
             + self.link.tunnels.len() * size_of::<crate::decode::Tunnel>()
             + self.files_spanned.len() * 4
-            + self.echo.as_ref().map_or(0, |echo| size_of_val(echo.as_ref()))
+            + self
+                .echo
+                .as_ref()
+                .map_or(0, |echo| size_of_val(echo.as_ref()))
     }
 }
 

@@ -7,10 +7,19 @@
 //! first one to find the few subjects that matter, another for their details.
 //! [`crate::behaviour`] does the reading.
 
+mod dns_tunneling;
+mod doh_tunneling;
+mod domain_generation;
 mod found;
+mod http_c2;
+mod icmp_tunneling;
+mod information;
+mod known_c2;
 mod rows;
 mod unknown_destination;
 
+#[cfg(test)]
+mod tables_by_hand;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -18,7 +27,9 @@ pub use found::{
     Detected, Found, Judgement, MAX_FLOWS, MAX_PACKETS, Measure, Numbers, Population, Scene, Tally,
     Trail, rounded,
 };
-pub use rows::{Columns, Flags, Floats, Ids, Ints, NameId, Names, Places, Rows, Seen, Texts};
+pub use rows::{
+    Columns, Flags, Floats, Ids, Ints, Lists, NameId, Names, Places, Rows, Seen, Texts,
+};
 
 use super::Meta;
 use crate::policy::Policy;
@@ -52,7 +63,15 @@ pub trait Detector: Send + Debug {
 }
 
 /// The detectors, sorted by id.
-pub static DETECTORS: &[&dyn Behaviour] = &[&unknown_destination::UnknownDestination];
+pub static DETECTORS: &[&dyn Behaviour] = &[
+    &dns_tunneling::DnsTunneling,
+    &doh_tunneling::DohTunneling,
+    &domain_generation::DomainGeneration,
+    &http_c2::HttpC2,
+    &icmp_tunneling::IcmpTunneling,
+    &known_c2::KnownC2,
+    &unknown_destination::UnknownDestination,
+];
 
 #[cfg(test)]
 mod tests {

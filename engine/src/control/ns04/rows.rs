@@ -10,7 +10,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampNanosecondType,
 };
-use arrow_array::{Array, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
+use arrow_array::{Array, BooleanArray, ListArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow_schema::DataType;
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
@@ -230,6 +230,12 @@ impl<'a> Rows<'a> {
         Texts(array.and_then(|array| array.as_string_opt::<i32>()))
     }
 
+    /// A column of lists of texts.
+    pub fn text_lists(&self, column: &str) -> Lists<'a> {
+        let array = self.batch.column_by_name(column);
+        Lists(array.and_then(|array| array.as_list_opt::<i32>()))
+    }
+
     /// Columns that say where each row stands in the capture.
     pub fn places(&self) -> Places<'a> {
         Places {
@@ -397,6 +403,23 @@ impl<'a> Texts<'a> {
     pub fn get(&self, row: usize) -> Option<&'a str> {
         let array = self.0?;
         (row < array.len() && array.is_valid(row)).then(|| array.value(row))
+    }
+}
+
+/// Lists of texts of a column.
+#[derive(Clone, Copy, Debug)]
+pub struct Lists<'a>(Option<&'a ListArray>);
+
+impl Lists<'_> {
+    /// Whether the list of one row has this text; `None` for null.
+    pub fn has(&self, row: usize, text: &str) -> Option<bool> {
+        let array = self.0?;
+        if row >= array.len() || array.is_null(row) {
+            return None;
+        }
+        let values = array.value(row);
+        let values = values.as_string_opt::<i32>()?;
+        Some(values.iter().any(|value| value == Some(text)))
     }
 }
 
