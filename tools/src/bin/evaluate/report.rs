@@ -3,7 +3,7 @@
 
 use crate::intervals::clopper_pearson;
 use crate::settings::Settings;
-use crate::world::{Habit, Known, Planted, START_NS};
+use crate::world::{Habit, Known, Pair, Planted, START_NS};
 use crate::yardstick::{self, DnsRules};
 use nsforensics_engine::control::Severity;
 use nsforensics_engine::control::ns04::{Detected, Found};
@@ -13,10 +13,15 @@ use std::time::Duration;
 
 const DAY_NS: i64 = 86_400_000_000_000;
 
+/// Whether a rule fires at a pair.
+type Fires<'k> = Box<dyn Fn(&Pair) -> bool + 'k>;
+/// A score of a pair's connections.
+type Score<'k> = &'k dyn Fn(&[(i64, u64)]) -> Option<f64>;
+
 /// One rule of somebody, and what it makes of a pair of source and destination.
 struct Rule<'k> {
     name: String,
-    fires: Box<dyn Fn(&(u32, u32)) -> bool + 'k>,
+    fires: Fires<'k>,
 }
 
 pub fn write(settings: &Settings, known: &Known, detected: &[Detected], took: Duration) -> String {
@@ -111,7 +116,7 @@ fn days(history: &[(i64, u64)]) -> usize {
     by_day.values().filter(|count| **count >= 4).count()
 }
 
-fn pairs<'a>(known: &'a Known, planted: &'a Planted) -> impl Iterator<Item = (u32, u32)> + 'a {
+fn pairs<'a>(known: &'a Known, planted: &'a Planted) -> impl Iterator<Item = Pair> + 'a {
     let goals = planted.to.iter().filter_map(|to| known.address_of(to));
     goals.flat_map(|to| planted.sources.iter().map(move |src| (*src, to)))
 }
@@ -127,12 +132,12 @@ fn beacons(out: &mut String, settings: &Settings, known: &Known, found: &[&Found
         .iter()
         .filter(|one| one.kind == "beacon, special")
         .collect();
-    let hidden: HashSet<(u32, u32)> = planted
+    let hidden: HashSet<Pair> = planted
         .iter()
         .chain(&special)
         .flat_map(|one| pairs(known, one))
         .collect();
-    let benign = |habit: fn(Habit) -> bool| -> Vec<(u32, u32)> {
+    let benign = |habit: fn(Habit) -> bool| -> Vec<Pair> {
         let mut pairs: Vec<_> = known
             .habits
             .iter()
@@ -158,13 +163,13 @@ fn beacons(out: &mut String, settings: &Settings, known: &Known, found: &[&Found
             ))
         })
         .collect();
-    let literal: HashSet<(u32, u32)> = found
+    let literal: HashSet<Pair> = found
         .iter()
         .filter(|found| found.baseline == Some(true))
         .filter_map(|found| Some((source(found)?, known.address_of(&found.destination)?)))
         .collect();
     let end = START_NS + i64::from(settings.days) * DAY_NS;
-    let scores = |score: &dyn Fn(&[(i64, u64)]) -> Option<f64>| -> HashMap<(u32, u32), f64> {
+    let scores = |score: Score<'_>| -> HashMap<Pair, f64> {
         let scored = known
             .history
             .iter()
@@ -274,7 +279,7 @@ fn beacons(out: &mut String, settings: &Settings, known: &Known, found: &[&Found
         out,
         "\nfalse alerts by habit (pairs)\thabit\tpairs\tours\tliteral\tRITA best day >= 0.9"
     );
-    let mut habits: BTreeMap<Habit, Vec<(u32, u32)>> = BTreeMap::new();
+    let mut habits: BTreeMap<Habit, Vec<Pair>> = BTreeMap::new();
     for pair in aperiodic.iter().chain(&clocks) {
         habits.entry(known.habits[pair]).or_default().push(*pair);
     }
@@ -481,7 +486,7 @@ fn carriers(out: &mut String, known: &Known, found: &[&Found]) {
         .iter()
         .filter(|one| one.kind == "exfiltration")
         .collect();
-    let by_check = |check: &str| -> HashSet<(u32, u32)> {
+    let by_check = |check: &str| -> HashSet<Pair> {
         found
             .iter()
             .filter(|found| {
@@ -494,7 +499,7 @@ fn carriers(out: &mut String, known: &Known, found: &[&Found]) {
             .collect()
     };
     let (all, literal) = (by_check(""), by_check("literal"));
-    let hidden: HashSet<(u32, u32)> = known
+    let hidden: HashSet<Pair> = known
         .planted
         .iter()
         .flat_map(|one| pairs(known, one))
@@ -509,7 +514,7 @@ fn carriers(out: &mut String, known: &Known, found: &[&Found]) {
         forms.entry(cell(one, "form")).or_default().push(one);
     }
     for (form, of_form) in forms {
-        let hits = |set: &HashSet<(u32, u32)>| {
+        let hits = |set: &HashSet<Pair>| {
             let hit = |one: &&&Planted| pairs(known, one).any(|pair| set.contains(&pair));
             share(of_form.iter().filter(hit).count(), of_form.len())
         };

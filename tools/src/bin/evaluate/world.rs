@@ -40,17 +40,24 @@ pub struct Planted {
     pub to: Vec<String>,
 }
 
+/// A source and a destination.
+pub type Pair = (u32, u32);
+/// Beginnings (ns) and bytes sent, by pair.
+pub type Histories = HashMap<Pair, Vec<(i64, u64)>>;
+/// Time, name and response code, by client and registered domain.
+pub type Asked = HashMap<(u32, String), Vec<(i64, String, u16)>>;
+
 /// A network's week.
 pub struct World<'s> {
     pub settings: &'s Settings,
     pub names: Vec<String>,
     by_name: HashMap<String, u32>,
     pub planted: Vec<Planted>,
-    pub habits: HashMap<(u32, u32), Habit>,
-    /// Beginnings (ns) and bytes sent, by pair; only when they are asked for.
-    pub history: Option<HashMap<(u32, u32), Vec<(i64, u64)>>>,
-    /// Names asked for, by client and registered domain: time and name; likewise.
-    pub asked: Option<HashMap<(u32, String), Vec<(i64, String, u16)>>>,
+    pub habits: HashMap<Pair, Habit>,
+    /// Only when it is asked for.
+    pub history: Option<Histories>,
+    /// Likewise.
+    pub asked: Option<Asked>,
     pub tables: Tables,
 }
 
@@ -245,12 +252,11 @@ impl<'s> World<'s> {
 
 /// What is known of a world once its tables are written.
 pub struct Known {
-    pub names: Vec<String>,
     by_name: HashMap<String, u32>,
     pub planted: Vec<Planted>,
-    pub habits: HashMap<(u32, u32), Habit>,
-    pub history: HashMap<(u32, u32), Vec<(i64, u64)>>,
-    pub asked: HashMap<(u32, String), Vec<(i64, String, u16)>>,
+    pub habits: HashMap<Pair, Habit>,
+    pub history: Histories,
+    pub asked: Asked,
     /// Flows and questions.
     pub rows: (u64, u64),
 }
@@ -277,7 +283,6 @@ impl World<'_> {
         let mut asked = self.asked.unwrap_or_default();
         asked.values_mut().for_each(|names| names.sort_unstable());
         Ok(Known {
-            names: self.names,
             by_name: self.by_name,
             planted: self.planted,
             habits: self.habits,
