@@ -14,11 +14,12 @@ use super::{
 };
 use crate::control::{Meta, Severity, Wants};
 use crate::policy::{ExfiltrationKind, Policy};
+use crate::proto::dns::suffix;
 use foldhash::fast::FixedState;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher as _;
 
 pub(super) struct DnsTunneling;
@@ -42,9 +43,11 @@ const MIN_DISTINCT: u32 = 8;
 /// Questions of types that only tunnels ask for.
 const MIN_ODD: u32 = 10;
 /// Bytes a day at which the amount alone says neither yes nor no.
-const EVEN_BYTES: f64 = 640.0;
+const EVEN_BYTES: f64 = 512.0;
 /// Bytes of names that are held at most over all pairs.
 const MAX_HELD: isize = 256 << 20;
+/// Destinations kept for one pair.
+const KEPT_GOALS: usize = 256;
 /// Rows kept for one pair: there may be many pairs.
 const ROWS: usize = 64;
 /// From here on a score is a finding by itself.
@@ -164,13 +167,18 @@ struct Looking {
     /// Clients by registered domain.
     clients: HashMap<NameId, u32, RandomState>,
     gathered: HashMap<Key, (Trail, BTreeMap<i64, Cell>), RandomState>,
+    /// Names below a pair's domain that its client connected to, at most [`KEPT_GOALS`].
+    goals: HashMap<Key, BTreeSet<NameId>, RandomState>,
+    /// Registered domains of destinations, as they are numbered.
+    domains: HashMap<NameId, NameId, RandomState>,
+    by_text: HashMap<Box<str>, NameId, RandomState>,
     held: isize,
     left_out: u64,
     names_left_out: u64,
 }
 
 impl Detector for Looking {
-    fn next(&mut self, _scene: &Scene<'_>) -> &'static [Columns] {
+    fn next(&mut self, scene: &Scene<'_>) -> &'static [Columns] {
         self.pass += 1;
         match self.pass {
             1 => &[Columns {
@@ -178,28 +186,38 @@ impl Detector for Looking {
                 plain: &["transport", "query_len", "subdomain", "qtype"],
                 names: &["src_ip", "dst_ip", "etld1"],
             }],
-            2 if self.pairs.values().any(Pair::may_carry) => &[Columns {
-                table: "dns_queries",
-                plain: &[
-                    "transport",
-                    "query_len",
-                    "subdomain",
-                    "qtype",
-                    "rcode",
-                    "answer_bytes",
-                    "max_label_len",
-                ],
-                names: &["src_ip", "etld1"],
-            }],
+            2 if self.pairs.values().any(Pair::may_carry) => {
+                self.number(scene);
+                &[
+                    Columns {
+                        table: "flows",
+                        plain: &[],
+                        names: &["src_ip", "destination"],
+                    },
+                    Columns {
+                        table: "dns_queries",
+                        plain: &[
+                            "transport",
+                            "query_len",
+                            "subdomain",
+                            "qtype",
+                            "rcode",
+                            "answer_bytes",
+                            "max_label_len",
+                        ],
+                        names: &["src_ip", "etld1"],
+                    },
+                ]
+            }
             _ => &[],
         }
     }
 
     fn feed(&mut self, rows: &Rows<'_>) {
-        if self.pass == 1 {
-            self.count(rows);
-        } else {
-            self.gather(rows);
+        match (self.pass, rows.table()) {
+            (1, _) => self.count(rows),
+            (_, "flows") => self.connect(rows),
+            _ => self.gather(rows),
         }
     }
 
@@ -207,7 +225,9 @@ impl Detector for Looking {
         let mut judgement = Judgement::default();
         for (key, pair) in &self.pairs {
             let judged = self.gathered.get(key).and_then(|(_, cells)| {
-                worst(cells, self.clients.get(&key.1).copied().unwrap_or(1))
+                let clients = self.clients.get(&key.1).copied().unwrap_or(1);
+                let goals = self.goals.get(key).map_or(0, BTreeSet::len);
+                worst(cells, Around { clients, goals })
             });
             let is_long = self.long.contains_key(key);
             let found = is_long
@@ -289,6 +309,36 @@ impl Looking {
                 let len = u32::try_from(below.len()).unwrap_or(u32::MAX);
                 pair.bytes = pair.bytes.saturating_add(len);
                 pair.seen |= 1 << (hasher.hash_one(below) & 63);
+            }
+        }
+    }
+
+    /// Domains of pairs that may carry, by text: destinations are looked up in it.
+    fn number(&mut self, scene: &Scene<'_>) {
+        let carrying = self.pairs.iter().filter(|(_, pair)| pair.may_carry());
+        self.by_text = carrying
+            .map(|((_, domain), _)| (scene.names.text(*domain).into(), *domain))
+            .collect();
+    }
+
+    /// Where a client connects to is a host, not a message.
+    fn connect(&mut self, rows: &Rows<'_>) {
+        let (src, to) = (rows.ids("src_ip"), rows.ids("destination"));
+        let names = rows.names();
+        for row in 0..rows.len() {
+            let goal = to.get(row);
+            let by_text = &self.by_text;
+            let domain = *self.domains.entry(goal).or_insert_with(|| {
+                let domain = suffix::registered(names.text(goal));
+                let known = domain.and_then(|domain| by_text.get(domain).copied());
+                known.unwrap_or(NameId::NONE)
+            });
+            let key = (src.get(row), domain);
+            if domain.is_some() && self.pairs.get(&key).is_some_and(Pair::may_carry) {
+                let goals = self.goals.entry(key).or_default();
+                if goals.len() < KEPT_GOALS {
+                    goals.insert(goal);
+                }
             }
         }
     }
@@ -488,23 +538,32 @@ impl Judged {
     }
 }
 
+/// What else is known of a pair.
+#[derive(Clone, Copy, Debug)]
+struct Around {
+    /// Clients that ask below the same domain.
+    clients: u32,
+    /// Names below it that this client connected to.
+    goals: usize,
+}
+
 /// The day with the highest score, or several days together where they are
 /// more telling: half of what three days and more carry counts.
-fn worst(cells: &BTreeMap<i64, Cell>, clients: u32) -> Option<Judged> {
+fn worst(cells: &BTreeMap<i64, Cell>, around: Around) -> Option<Judged> {
     let mut days = Vec::new();
     for (&step, cell) in cells {
         let mut day = cell.clone();
         if let Some(next) = step.checked_add(1).and_then(|next| cells.get(&next)) {
             day.merge(next);
         }
-        days.push(weigh(day, clients, 1.0, "a day"));
+        days.push(weigh(day, around, 1.0, "a day"));
     }
     let active: std::collections::BTreeSet<i64> =
         cells.keys().map(|step| step.div_euclid(2)).collect();
     if active.len() >= 3 {
         let mut all = Cell::default();
         cells.values().for_each(|cell| all.merge(cell));
-        days.push(weigh(all, clients, 0.5, "several days"));
+        days.push(weigh(all, around, 0.5, "several days"));
     }
     days.into_iter().reduce(|best, day| {
         if day.points() > best.points() {
@@ -515,7 +574,7 @@ fn worst(cells: &BTreeMap<i64, Cell>, clients: u32) -> Option<Judged> {
     })
 }
 
-fn weigh(cell: Cell, clients: u32, part: f64, span: &'static str) -> Judged {
+fn weigh(cell: Cell, around: Around, part: f64, span: &'static str) -> Judged {
     let bytes = cell.names.information();
     let distinct = cell.names.distinct();
     let mut terms = vec![Term {
@@ -577,14 +636,21 @@ fn weigh(cell: Cell, clients: u32, part: f64, span: &'static str) -> Judged {
     term(
         "short names that are asked for addresses, as hosts have",
         mean,
-        -1.0,
+        -0.3,
         mean < 20.0 && address >= 0.9,
+    );
+    let reached = around.goals as f64 / distinct.max(1.0);
+    term(
+        "the client then connects to hosts of these names",
+        reached,
+        -2.5,
+        reached >= 0.3,
     );
     term(
         "several clients ask for addresses there and get them",
-        f64::from(clients),
+        f64::from(around.clients),
         -3.0,
-        clients >= 3 && address >= 0.9 && answered >= 0.8,
+        around.clients >= 3 && address >= 0.9 && answered >= 0.8,
     );
     Judged {
         cell,

@@ -8,6 +8,7 @@ use crate::world::{Conn, DAY, Goal, Habit, World};
 const HOSTS: u64 = 1 << 32;
 const DEVICES: u64 = 2 << 32;
 const NETWORK: u64 = 3 << 32;
+const SERVERS: u64 = 9 << 32;
 
 /// Third parties of pages: advertisers, fonts, scripts.
 const PARTIES: usize = 180;
@@ -281,6 +282,48 @@ pub fn devices(world: &mut World<'_>) -> Result<(), String> {
             0.02,
             (120.0, 80.0),
         )?;
+    }
+    Ok(())
+}
+
+/// Programs without a clock: calls come as a crowd of people or machines makes
+/// them, memoryless or in bursts, often all of one size. The hardest to tell from
+/// a jittered beacon, which has bounds.
+pub fn servers(world: &mut World<'_>) -> Result<(), String> {
+    for number in 0..world.settings.servers {
+        let mut random = Random::new(world.settings.seed, SERVERS + u64::from(number));
+        let src = 0x0a05_0000 + number;
+        for service in 0..6_u32 {
+            let goal = world.named(&format!(
+                "api{service}.{}",
+                World::site(30_000 + number as usize)
+            ));
+            world.habit(src, goal, Habit::Aperiodic);
+            // From 20 seconds to an hour, in the mean.
+            let mean = 20.0 * 180.0_f64.powf(random.unit());
+            let (up, same) = (random.between(200.0, 2_000.0), random.chance(0.5));
+            let bursts = service % 3;
+            let mut at = random.exponential(mean);
+            while at < world.seconds() {
+                let conn = Conn {
+                    at,
+                    lasts: random.between(0.05, 2.0),
+                    up: if same { up } else { random.lognormal(up, 0.6) },
+                    down: random.lognormal(3_000.0, 0.8),
+                };
+                world.connect(&mut random, src, goal, conn)?;
+                at += match bursts {
+                    0 => random.exponential(mean),
+                    1 => random.lognormal(mean * 0.6, 1.0),
+                    // A crowd that sleeps at night.
+                    _ => {
+                        let hour = (at / 3_600.0) % 24.0;
+                        let busy = 1.0 + 0.8 * ((hour - 14.0) / 24.0 * std::f64::consts::TAU).cos();
+                        random.exponential(mean / busy)
+                    }
+                };
+            }
+        }
     }
     Ok(())
 }

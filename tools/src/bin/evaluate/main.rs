@@ -55,6 +55,7 @@ fn evaluate(settings: &Path, folder: &Path) -> Result<(), String> {
     let mut world = World::new(&settings, Tables::create(folder)?, true);
     benign::hosts(&mut world)?;
     benign::devices(&mut world)?;
+    benign::servers(&mut world)?;
     benign::network(&mut world)?;
     planted::beacons(&mut world)?;
     planted::tunnels(&mut world)?;
@@ -80,6 +81,7 @@ fn scale(rows: u64, folder: &Path) -> Result<(), String> {
     let mut world = World::new(&settings, Tables::create(folder)?, false);
     benign::hosts(&mut world)?;
     benign::devices(&mut world)?;
+    benign::servers(&mut world)?;
     benign::network(&mut world)?;
     let known = world.close()?;
     let (before, _) = memory();

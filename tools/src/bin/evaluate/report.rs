@@ -361,10 +361,15 @@ fn tunnels(out: &mut String, settings: &Settings, known: &Known, found: &[&Found
         .iter()
         .filter(|one| one.kind == "tunnel")
         .collect();
-    let ours: HashSet<(u32, &str)> = found
-        .iter()
-        .filter_map(|found| Some((source(found)?, found.detail.as_str())))
-        .collect();
+    let by = |least: f32| -> HashSet<(u32, &str)> {
+        let enough = found
+            .iter()
+            .filter(|found| found.numbers.score.unwrap_or_default() >= least);
+        enough
+            .filter_map(|found| Some((source(found)?, found.detail.as_str())))
+            .collect()
+    };
+    let (ours, any) = (by(0.5), by(0.0));
     let key = |one: &Planted| (one.sources[0], one.to[0].clone());
     let rules: HashMap<(u32, String), DnsRules> = planted
         .iter()
@@ -403,16 +408,22 @@ fn tunnels(out: &mut String, settings: &Settings, known: &Known, found: &[&Found
     ];
     let from_50 = |one: &&&Planted| number(one, "questions a day") >= 50.0;
     let part: Vec<_> = planted.iter().filter(from_50).collect();
-    let alarms = benign
-        .iter()
-        .filter(|((src, domain), _)| ours.contains(&(*src, domain.as_str())))
-        .count();
-    let _ = writeln!(
-        out,
-        "ours: recall from 50 a day {}; false alerts of 10,000 days {}",
-        share(part.iter().filter(|one| is_ours(one)).count(), part.len()),
-        rate(alarms, units)
-    );
+    for (name, set) in [
+        ("by score", &ours),
+        ("any open finding, the literal rule's too", &any),
+    ] {
+        let hit = |one: &&&&Planted| set.contains(&(one.sources[0], one.to[0].as_str()));
+        let alarms = benign
+            .iter()
+            .filter(|((src, domain), _)| set.contains(&(*src, domain.as_str())))
+            .count();
+        let _ = writeln!(
+            out,
+            "ours, {name}: recall from 50 a day {}; false alerts of 10,000 days {}",
+            share(part.iter().filter(hit).count(), part.len()),
+            rate(alarms, units)
+        );
+    }
     for (name, fires) in others {
         let hits = part
             .iter()

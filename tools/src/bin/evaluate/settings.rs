@@ -22,6 +22,8 @@ pub struct Settings {
     pub think: [f64; 2],
     /// Share of connections that the capture lost.
     pub lost: f64,
+    /// Servers that call others as events come, day and night, with no clock behind it.
+    pub servers: u32,
     /// Share of hosts with an agent that nobody else has.
     pub niche_agents: f64,
     pub beacons: Beacons,
@@ -84,6 +86,7 @@ impl Settings {
             sessions: 7.0,
             think: [35.0, 1.1],
             lost: 0.0,
+            servers: hosts / 10,
             niche_agents: 0.02,
             beacons: Beacons {
                 instances: 0,
