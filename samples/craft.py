@@ -629,6 +629,27 @@ def dns():
 
 
 @case
+def dns_names():
+    """Flows to an address that DNS gave: what they say of themselves comes first."""
+    capture = Capture()
+    before = [(CLIENT, b"NICK early\r\nUSER e 0 * :e\r\n"), (SERVER, b":s 001 early :hi\r\n")]
+    capture.tcp(before, 6667)
+    capture.udp([(CLIENT, DNS_QUERY), (SERVER, DNS_ANSWER)], 53)
+    capture.tcp([(CLIENT, b"NICK late\r\nUSER l 0 * :l\r\n"), (SERVER, b":s 001 late :hi\r\n")], 6667)
+    capture.tcp([(CLIENT, b"GET / HTTP/1.1\r\nHost: Web.Example:80\r\n\r\n"),
+                 (SERVER, b"HTTP/1.1 204 No Content\r\n\r\n")], 80)
+    expected = expect(["irc", "dns", "irc", "http"], {})
+
+    def flow(name, source, domain):
+        return {"server_name": name, "server_name_source": source, "etld1": domain,
+                "destination": name or "10.0.0.20"}
+
+    return capture, expected | {"flows": [
+        flow(None, None, None), flow(None, None, None) | {"destination": "10.0.0.20"},
+        flow(NAME, "dns", "api.example"), flow("web.example", "http_host", "web.example")]}
+
+
+@case
 def dns_over_tls():
     hello = client_hello("dot", (GCM,), name="dns.example")
     talk = handshake12("dot", hello, GCM, name="dns.example", exchange=ecdhe("dot"))

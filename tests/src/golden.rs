@@ -1,7 +1,7 @@
 //! The samples against what they were made to show. An expectation names only
 //! what matters of its capture: the services of the flows in order, the
 //! outcomes of checks by status, their worst severities, the TLS handshakes, the
-//! HTTP requests.
+//! HTTP requests, columns of flows.
 
 use crate::public::list;
 use crate::runs::{self, How, Row, number, text};
@@ -89,6 +89,9 @@ fn differences(expected: &Value, folder: &Path) -> Vec<String> {
     // Most samples say nothing of their requests.
     if let Some(wanted) = expected.get("http") {
         problems.extend(row_differences(folder, "http_transactions", Some(wanted)));
+    }
+    if let Some(wanted) = expected.get("flows") {
+        problems.extend(row_differences(folder, "flows", Some(wanted)));
     }
     problems
 }

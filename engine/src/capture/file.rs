@@ -4,7 +4,7 @@ use super::cut::PcapCutter;
 use super::damage::{self, Damage, DamagePlace, Detour};
 use super::map::Mapping;
 use super::pcapng::{self, Interface, Section};
-use super::sections::{DecryptionSecrets, Extras, NgCut, Sections};
+use super::sections::{DecryptionSecrets, Extras, NgCut, ResolvedName, Sections};
 use super::stream::{self, Compression, CutChunk, Settings, Shared, Stream};
 use super::view::View;
 use super::walk::{self, Walked};
@@ -278,6 +278,11 @@ impl CaptureFile {
     /// Time of the first packet; `None` when there is none near the start.
     pub fn first_ts(&self) -> Option<CaptureTime> {
         self.first_ts
+    }
+
+    /// Names that the file gave to addresses in what was cut into batches.
+    pub fn resolved_names(&self) -> &[ResolvedName] {
+        self.sections.resolved_names()
     }
 
     pub(super) fn set_order(&mut self, order: u32) {

@@ -42,6 +42,8 @@ pub struct Extras {
 /// One name of a Name Resolution Block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedName {
+    /// Where the block stands.
+    pub offset: u64,
     /// The address.
     pub address: IpAddr,
     /// Its name, as the capture has it.
@@ -439,6 +441,7 @@ impl Sections {
             {
                 if self.extras.names.len() < MAX_NAMES {
                     self.extras.names.push(ResolvedName {
+                        offset: at,
                         address,
                         name: text(name),
                     });
@@ -484,6 +487,11 @@ impl Sections {
                 self.extras.comments.push((at, text(value)));
             }
         }
+    }
+
+    /// Names of addresses so far, in the file's order.
+    pub(super) fn resolved_names(&self) -> &[ResolvedName] {
+        &self.extras.names
     }
 
     /// Fills in what sections and interfaces say; gives the rest.

@@ -58,6 +58,7 @@ pub(crate) fn flow(id: i64, seconds: i64) -> FlowRecord {
         community_id: [0; 20],
         server_name: None,
         server_name_source: None,
+        server_name_origin: crate::flow::NameOrigin::default(),
         local_orig: true,
         local_resp: false,
         echo: None,

@@ -12,7 +12,7 @@ pub mod record;
 pub mod shard;
 pub mod tcp;
 
-pub use record::{ConnState, Counters, EndReason, FlowHead, FlowRecord, NameSource};
+pub use record::{ConnState, Counters, EndReason, FlowHead, FlowRecord, NameOrigin, NameSource};
 pub use shard::{Content, Ended, Live, Place, Shard};
 
 use crate::proto::session::Session;

@@ -109,6 +109,10 @@ pub enum NameSource {
     Sni,
     /// HTTP Host.
     HttpHost,
+    /// An answer of the DNS before the flow began.
+    Dns,
+    /// The capture file (pcapng Name Resolution Block).
+    CaptureFile,
 }
 
 impl NameSource {
@@ -117,8 +121,21 @@ impl NameSource {
         match self {
             Self::Sni => "sni",
             Self::HttpHost => "http_host",
+            Self::Dns => "dns",
+            Self::CaptureFile => "nrb",
         }
     }
+}
+
+/// How a flow came to its destination name.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct NameOrigin {
+    /// 0 to 1: how far the name says whom the flow was meant for.
+    pub confidence: Option<f32>,
+    /// From the DNS answer that gave the name to the flow's first packet.
+    pub age_ns: Option<i64>,
+    /// The flow that carried this answer.
+    pub flow: Option<FlowId>,
 }
 
 /// What is known of a flow from its first packet on, for rows that leave it
@@ -196,10 +213,13 @@ pub struct FlowRecord {
     pub link: LinkContext,
     /// Community ID v1 digest: SHA-1 of the tuple, printed as `1:` and base64.
     pub community_id: [u8; 20],
-    /// Destination name, when the flow itself said one.
+    /// Destination name: what the flow itself said, else how its address was known.
+    /// Lower case, without the last dot, in A-labels.
     pub server_name: Option<Box<str>>,
     /// Its source.
     pub server_name_source: Option<NameSource>,
+    /// How sure that is.
+    pub server_name_origin: NameOrigin,
     /// Originator in `local_networks`.
     pub local_orig: bool,
     /// Responder in `local_networks`.

@@ -10,7 +10,7 @@ use super::history::{History, Letter};
 use super::key::{self, Endpoint, FlowKey};
 use super::ports;
 use super::reassembly::{Arrival, Budget, Event, Stream};
-use super::record::{ConnState, Counters, EndReason, FlowHead, FlowRecord};
+use super::record::{ConnState, Counters, EndReason, FlowHead, FlowRecord, NameOrigin};
 use super::tcp::{End, Ends};
 use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
 use crate::decode::{LinkContext, SHARDS, Segment};
@@ -943,6 +943,7 @@ impl<C: Content> Flow<C> {
             ),
             server_name: None,
             server_name_source: None,
+            server_name_origin: NameOrigin::default(),
             local_orig: false,
             local_resp: false,
             echo: self.echo.take(),

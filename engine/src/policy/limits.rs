@@ -67,6 +67,8 @@ pub struct Limits {
     pub dns_answer_seconds: i64,
     /// Bytes of answers kept of one DNS response.
     pub dns_answer_bytes: usize,
+    /// Addresses, by client and for all together, whose names from DNS are remembered.
+    pub dns_names: usize,
     /// Tunnels inside tunnels.
     pub tunnel_depth: u8,
     /// Bytes that a compressed capture may inflate to, as a multiple of its size.
@@ -132,6 +134,8 @@ impl Default for Limits {
             // The largest that fits a stream's message is 64 KiB; a quarter of it
             // holds every answer but those of zone transfers and tunnels.
             dns_answer_bytes: 16 << 10,
+            // About 250 bytes each.
+            dns_names: 65_536,
             tunnel_depth: 8,
             // DEFLATE cannot exceed 1,032 to one.
             decompression_ratio: 1_000,

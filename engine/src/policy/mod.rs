@@ -340,6 +340,7 @@ fn problems(shape: &Shape) -> Vec<(&'static str, String)> {
         ("limits.api_subjects", limits.api_subjects, 1),
         ("limits.behaviour_names", limits.behaviour_names, 1_024),
         ("limits.behaviour_subjects", limits.behaviour_subjects, 1),
+        ("limits.dns_names", limits.dns_names, 1),
         ("limits.dns_waiting", limits.dns_waiting, 1),
         ("limits.dns_answer_bytes", limits.dns_answer_bytes, 512),
     ] {

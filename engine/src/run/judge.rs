@@ -4,10 +4,11 @@
 use crate::anomaly::Anomaly;
 use crate::control::{self, AuditResult, suites};
 use crate::finding::Gatherer;
-use crate::flow::{Ended, FlowHead, FlowRecord, NameSource};
+use crate::flow::{Ended, FlowHead, FlowRecord, NameOrigin, NameSource};
 use crate::pki::{Pool, Validation, Validator};
 use crate::policy::Policy;
 use crate::proto::SessionFacts;
+use crate::proto::dns::a_label::host_name;
 use crate::proto::plain::PlaintextFacts;
 use crate::proto::plain::http::HttpTransaction;
 use crate::table::{HttpRow, TlsRow};
@@ -96,8 +97,14 @@ pub(super) fn judge_http(
     HttpRow::new(policy, flow, tx, is_api, outcomes)
 }
 
+/// What a flow says of its destination: the name that its server is asked to
+/// prove, and the one that its server is asked for.
+const BY_SNI: f32 = 1.0;
+const BY_HOST: f32 = 0.95;
+
 /// Puts into the row what the flow's content said of it. A name that TLS
-/// states outranks one of HTTP: it is what the certificate is checked against.
+/// states outranks one of HTTP, since it is what the certificate is checked
+/// against; either outranks what is known of the address.
 fn name_service(flow: &mut FlowRecord, facts: &mut SessionFacts) {
     flow.service = facts.service.take();
     flow.service_confidence = facts.confidence;
@@ -114,8 +121,16 @@ fn name_service(flow: &mut FlowRecord, facts: &mut SessionFacts) {
         None => host().map(|name| (name, NameSource::HttpHost)),
     };
     if let Some((name, source)) = named {
-        flow.server_name = Some(name.to_ascii_lowercase().into());
+        let confidence = match source {
+            NameSource::Sni => BY_SNI,
+            _ => BY_HOST,
+        };
+        flow.server_name = Some(host_name(name).into());
         flow.server_name_source = Some(source);
+        flow.server_name_origin = NameOrigin {
+            confidence: Some(confidence),
+            ..NameOrigin::default()
+        };
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod evidence_hash;
 mod judge;
+mod naming;
 mod order;
 mod pipeline;
 mod secrets;
@@ -418,6 +419,7 @@ impl Run<'_> {
             self.check_cancelled()?;
             pipeline.learn(capture, file);
             let mut before = frames;
+            pipeline.note_names(capture, file.resolved_names());
             let done = pipeline.batch(&batch, capture, &mut frames, fragments, outputs)?;
             for (walked, decoded) in done.walked.iter().zip(pipeline.decoded()) {
                 file.accept(walked);

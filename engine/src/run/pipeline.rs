@@ -2,10 +2,11 @@
 //! input alone.
 
 use super::judge::{Judged, judge, judge_http, validate};
+use super::naming::{Naming, names_an_address, wants_name};
 use super::order::Ordering;
 use super::secrets::Secrets;
 use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
-use crate::capture::{Batch, CaptureFile, LinkType, Walked};
+use crate::capture::{Batch, CaptureFile, LinkType, ResolvedName, Walked};
 use crate::decode::{self, Datagrams, Decoded, Defragmenter, LinkContext, SHARDS, Segment};
 use crate::error::Result;
 use crate::evidence::PacketRef;
@@ -36,6 +37,8 @@ pub(super) struct Pipeline<'p> {
     certificates: CertificateBook,
     /// What the lanes gathered and gave up, so that they stay small.
     gatherer: Gatherer,
+    /// By which names addresses are known.
+    naming: Naming,
     /// HTTP transactions that wait for their turn in time.
     ordering: Ordering,
     secrets: Secrets<'p>,
@@ -104,6 +107,7 @@ impl<'p> Pipeline<'p> {
             datagrams: Datagrams::default(),
             certificates: CertificateBook::new(policy.limits.max_certificates),
             gatherer: Gatherer::new(policy),
+            naming: Naming::new(policy.limits.dns_names),
             ordering: Ordering::default(),
             secrets,
             packets: 0,
@@ -147,6 +151,8 @@ impl<'p> Pipeline<'p> {
         }
         self.defragment(batch, capture, &numbering, damage);
         self.feed(batch, capture, &numbering);
+        self.name(damage);
+        self.judge();
         self.write(outputs)?;
         self.relieve();
         Ok(BatchDone { walked, end })
@@ -225,7 +231,7 @@ impl<'p> Pipeline<'p> {
     }
 
     fn feed(&mut self, batch: &Batch, capture: u32, numbering: &[Numbering]) {
-        let (policy, validator) = (self.policy, self.validator);
+        let policy = self.policy;
         let (decoded, datagrams) = (&self.decoded, &self.datagrams);
         self.lanes
             .par_iter_mut()
@@ -251,10 +257,62 @@ impl<'p> Pipeline<'p> {
                             });
                     }
                 }
-                lane.judge(policy, validator);
-                // Time-outs let rows of several flows go with one packet.
-                lane.dns.sort_by_key(|(order, _)| *order);
             });
+    }
+
+    /// Takes the names that the file gives to addresses.
+    pub(super) fn note_names(&mut self, capture: u32, names: &[ResolvedName]) {
+        self.naming.note_file(capture, names);
+    }
+
+    /// Names the destinations of flows that ended by the answers of the DNS, both
+    /// in the order of their packets.
+    fn name(&mut self, odd: &mut AnomalyLog) {
+        const ANSWER: bool = false;
+        const FLOW: bool = true;
+        let mut order = Vec::new();
+        for (lane, of_lane) in self.lanes.iter().enumerate() {
+            for (index, live) in of_lane.shard.live.iter().enumerate() {
+                if names_an_address(live) {
+                    let (packet, first, nth) = live.order;
+                    order.push((packet, ANSWER, first, nth, lane, index));
+                }
+            }
+        }
+        if order.is_empty() && self.naming.is_empty() {
+            return;
+        }
+        for (lane, of_lane) in self.lanes.iter().enumerate() {
+            for (index, ended) in of_lane.shard.ended.iter().enumerate() {
+                if wants_name(ended) {
+                    let (packet, first, nth) = ended.order;
+                    order.push((packet, FLOW, first, nth, lane, index));
+                }
+            }
+        }
+        order.par_sort_unstable();
+        for (_, what, _, _, lane, index) in order {
+            let Some(lane) = self.lanes.get_mut(lane) else {
+                continue;
+            };
+            if what == ANSWER {
+                if let Some(live) = lane.shard.live.get(index) {
+                    self.naming.note(live, odd);
+                }
+            } else if let Some(ended) = lane.shard.ended.get_mut(index) {
+                self.naming.name(ended);
+            }
+        }
+    }
+
+    /// Judges what has left the flows.
+    fn judge(&mut self) {
+        let (policy, validator) = (self.policy, self.validator);
+        self.lanes.par_iter_mut().for_each(|lane| {
+            lane.judge(policy, validator);
+            // Time-outs let rows of several flows go with one packet.
+            lane.dns.sort_by_key(|(order, _)| *order);
+        });
     }
 
     /// Writes the DNS rows, by the packet that made them whole.
@@ -341,11 +399,20 @@ impl<'p> Pipeline<'p> {
     ) -> Result<Gathered<'p>> {
         self.defragmenter.end(damage);
         let (policy, validator) = (self.policy, self.validator);
+        let naming = &self.naming;
         // A few shards at a time, so that the rows of all open flows never
         // stand in memory together.
         for lanes in self.lanes.chunks_mut(8) {
             lanes.par_iter_mut().for_each(|lane| {
                 lane.shard.finish(&policy.limits);
+                for ended in lane
+                    .shard
+                    .ended
+                    .iter_mut()
+                    .filter(|ended| wants_name(ended))
+                {
+                    naming.name(ended);
+                }
                 lane.judge(policy, validator);
             });
             for lane in lanes {

@@ -3,6 +3,7 @@
 use super::column::{self as col, Column, Layout, list_type, signed, signed32, struct_fields};
 use super::writer::Row;
 use crate::flow::FlowRecord;
+use crate::proto::dns::suffix::registered;
 use arrow_array::builder::{Int64Builder, ListBuilder, StringBuilder, StructBuilder};
 use arrow_schema::DataType;
 use std::net::IpAddr;
@@ -166,14 +167,36 @@ impl Row for FlowRecord {
             .layout(Layout::Raw)
             .identifier(),
             col::text_opt(
-                ("server_name", "", "Name that the flow itself gave for its destination."),
+                ("server_name", "", "Name of its destination: what the flow itself said, else how its address was known; lower case, in A-labels."),
                 |f: &Self| f.server_name.as_deref(),
             )
             .content(),
             col::text_opt(
-                ("server_name_source", "", "Where it stood: `sni`, `http_host`."),
+                ("server_name_source", "", "Where it stood: `sni`, `http_host`; `dns`: the latest answer before the flow began, to a question of the same client, else of any other; `nrb`: the capture file itself."),
                 |f: &Self| f.server_name_source.map(|s| s.name()),
             ),
+            col::float32_opt(
+                ("server_name_confidence", "0 to 1", "1 SNI, 0.95 HTTP Host; from DNS 0.9 the client's own question, 0.6 when it knew the address by several names, 0.5 and 0.3 likewise for another client's; 0.2 the capture file."),
+                |f: &Self| f.server_name_origin.confidence,
+            ),
+            col::int64_opt(
+                ("server_name_age_ns", "ns", "For a name from DNS: from its answer to the flow's first packet."),
+                |f: &Self| f.server_name_origin.age_ns,
+            ).layout(Layout::Plain),
+            col::int64_opt(
+                ("server_name_flow_id", "", "For a name from DNS: the flow in `dns_queries` whose answer gave it."),
+                |f: &Self| f.server_name_origin.flow.map(|id| id.0),
+            ).layout(Layout::Plain),
+            col::text_written(
+                ("etld1", "", "Registered domain of the name: public suffix and one label more."),
+                true,
+                |f: &Self, out| {
+                    let domain = f.server_name.as_deref().and_then(registered);
+                    out.push_str(domain.unwrap_or_default());
+                    domain.is_some()
+                },
+            )
+            .content(),
             col::text_written(
                 ("destination", "", "What findings are grouped by: the name, else the address."),
                 false,

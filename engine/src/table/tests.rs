@@ -72,6 +72,10 @@ pub(crate) fn flow(n: u64) -> FlowRecord {
         community_id: digest.try_into().unwrap(),
         server_name: Some("www.example.org".into()),
         server_name_source: Some(NameSource::Sni),
+        server_name_origin: crate::flow::NameOrigin {
+            confidence: Some(1.0),
+            ..crate::flow::NameOrigin::default()
+        },
         local_orig: true,
         local_resp: false,
         echo: None,

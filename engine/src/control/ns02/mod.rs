@@ -16,7 +16,7 @@ mod weak_signature;
 mod cases;
 
 use super::{Audit, Meta, Outcome, Severity};
-use crate::flow::FlowRecord;
+use crate::flow::{FlowRecord, NameSource};
 use crate::pki::{Class, Fault, Validation, hex};
 use crate::policy::Policy;
 use crate::proto::tls::{Auth, CertVisibility, TlsHandshake, suite};
@@ -169,7 +169,10 @@ pub fn validated_hostname<'a>(
     match sni {
         Some(name) => Some((name, "sni")),
         None => {
-            let source = flow.server_name_source?;
+            // What an address is called by others is nothing to prove.
+            let source = flow
+                .server_name_source
+                .filter(|source| matches!(source, NameSource::Sni | NameSource::HttpHost))?;
             Some((flow.server_name.as_deref()?, source.name()))
         }
     }

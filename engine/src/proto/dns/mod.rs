@@ -4,6 +4,7 @@
 //! [`DnsQuery`] is what leaves: names and records as compact bytes, of which
 //! text is made only when columns are built.
 
+pub mod a_label;
 pub mod dga;
 pub mod message;
 pub mod names;
