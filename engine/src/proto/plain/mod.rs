@@ -88,6 +88,25 @@ pub struct PlaintextFacts {
     pub dns_messages: u64,
 }
 
+impl PlaintextFacts {
+    /// Heap bytes held, roughly.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let exchange = |exchange: &HttpExchange| {
+            size_of::<HttpExchange>()
+                + exchange.method.len()
+                + exchange.path.len()
+                + exchange.host.as_ref().map_or(0, String::len)
+                + exchange
+                    .location
+                    .as_ref()
+                    .map_or(0, |target| target.scheme.len() + target.host.len())
+        };
+        size_of::<Self>()
+            + self.credentials.capacity() * size_of::<CredentialSeen>()
+            + self.http.iter().map(exchange).sum::<usize>()
+    }
+}
+
 // What the files below share.
 pub(crate) mod reader;
 pub(crate) mod registry;

@@ -240,7 +240,7 @@ impl Json {
         self.token_len = self.token_len.saturating_add(bytes.len());
         let room = MAX_TEXT.saturating_sub(self.token.len());
         let kept = bytes.get(..room).unwrap_or(bytes);
-        super::append_wiping(&mut self.token, kept);
+        super::super::reader::append_wiping(&mut self.token, kept);
     }
 
     fn ended(&mut self, is_string: bool, tell: &mut dyn FnMut(&Found<'_>)) {
@@ -388,7 +388,7 @@ fn fill(mut from: impl Read, out: &mut Decoded) -> Filled {
             Ok(len) => {
                 let room = MAX_DECODED - out.bytes.len();
                 let taken = piece.get(..len.min(room)).unwrap_or_default();
-                super::append_wiping(&mut out.bytes, taken);
+                super::super::reader::append_wiping(&mut out.bytes, taken);
                 if len >= room {
                     return Filled::Full;
                 }

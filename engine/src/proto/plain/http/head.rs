@@ -264,7 +264,7 @@ pub(super) fn length(fields: &[Field<'_>], oddities: &mut Oddities) -> Length {
             if !plain || chunked || last.contains(&0x0b) {
                 oddities.add(Oddity::CodingOdd);
             }
-            chunked |= plain || super::contains_any_case(value, b"chunked");
+            chunked |= plain || super::super::text::contains_any_case(value, b"chunked");
         } else if name.eq_ignore_ascii_case(b"content-length") {
             // A list of equal values counts as one (RFC 9110 §8.6).
             for stated in value.split(|byte| *byte == b',') {

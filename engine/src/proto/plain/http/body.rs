@@ -1,0 +1,166 @@
+//! What is read of a request's body while it passes, for every version of HTTP
+//! alike: forms for passwords, JSON for methods, models and passwords. Bodies
+//! themselves are never kept.
+
+use super::super::reader::{Scene, append_wiping};
+use super::super::text::bounded;
+use super::content::{self, Coding, Json, MAX_DECODED};
+use super::transaction::{Carrier, HttpTransaction, Oddity, Text};
+use super::{fields, head, secrets};
+use crate::anomaly::AnomalyKind;
+use zeroize::Zeroizing;
+
+/// Bytes of a JSON body that are looked at.
+const MAX_JSON: u64 = 1 << 20;
+
+/// What is read of a body while it passes.
+#[derive(Debug, Default)]
+pub(super) enum Peek {
+    #[default]
+    Nothing,
+    /// A form, or a body under a coding: its beginning.
+    Whole {
+        kept: Zeroizing<Vec<u8>>,
+        coding: Coding,
+        json: bool,
+    },
+    Json(Box<JsonPeek>),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct JsonPeek {
+    json: Json,
+    taken: u64,
+    method: Option<String>,
+    model: Option<String>,
+    is_rpc: bool,
+}
+
+impl Peek {
+    /// What of a request's body is read: forms for passwords, JSON for methods,
+    /// models and passwords.
+    pub(super) fn of_request(tx: &HttpTransaction, fields: &[head::Field<'_>]) -> Self {
+        let Some(media_type) = tx.text(Text::RequestType) else {
+            return Self::Nothing;
+        };
+        let (form, json) = (fields::is_form(media_type), fields::is_json(media_type));
+        match Coding::of(head::value(fields, b"content-encoding")) {
+            Coding::Identity if json => Self::Json(Box::default()),
+            Coding::Other => Self::Nothing,
+            coding if form || json => Self::Whole {
+                kept: Zeroizing::default(),
+                coding,
+                json,
+            },
+            _ => Self::Nothing,
+        }
+    }
+
+    /// The next bytes; whether more are wanted.
+    pub(super) fn push(
+        &mut self,
+        scene: &mut Scene<'_, '_>,
+        tx: &mut HttpTransaction,
+        bytes: &[u8],
+    ) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Whole { kept, .. } => {
+                let max = usize::try_from(scene.cx.limits.http_body_bytes).unwrap_or(usize::MAX);
+                let room = max.saturating_sub(kept.len());
+                append_wiping(kept, bytes.get(..room).unwrap_or(bytes));
+                kept.len() < max
+            }
+            Self::Json(peek) => {
+                peek.push(scene, tx, bytes);
+                peek.taken < MAX_JSON && !peek.json.is_over()
+            }
+        }
+    }
+
+    /// The body has ended.
+    pub(super) fn finish(self, scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction) {
+        match self {
+            Self::Nothing => {}
+            Self::Json(peek) => peek.finish(tx),
+            Self::Whole {
+                mut kept,
+                coding,
+                json,
+            } => {
+                if coding != Coding::Identity {
+                    let decoded = content::decode(coding, &kept, scene.cx.limits.http_body_ratio);
+                    if decoded.bomb {
+                        tx.oddities.add(Oddity::Bomb);
+                        let cx = &mut *scene.cx;
+                        cx.anomalies
+                            .note(AnomalyKind::HttpBomb, cx.ts, cx.packet, || {
+                                format!("a request's body; {MAX_DECODED} bytes of it were read")
+                            });
+                    }
+                    if decoded.broken {
+                        tx.oddities.add(Oddity::CodingBroken);
+                    }
+                    kept = decoded.bytes;
+                }
+                if json {
+                    let mut peek = JsonPeek::default();
+                    peek.push(scene, tx, &kept);
+                    peek.finish(tx);
+                } else {
+                    secrets::of_form(scene, tx, &kept);
+                }
+            }
+        }
+    }
+
+    /// Heap bytes held.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Whole { kept, .. } => kept.capacity(),
+            Self::Json(peek) => size_of::<JsonPeek>() + peek.json.heap_bytes(),
+        }
+    }
+}
+
+impl JsonPeek {
+    fn push(&mut self, scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, bytes: &[u8]) {
+        self.taken = self.taken.saturating_add(bytes.len() as u64);
+        let Self {
+            json,
+            method,
+            model,
+            is_rpc,
+            ..
+        } = self;
+        json.push(bytes, &mut |found| {
+            if found.depth == 1 {
+                match found.key {
+                    // JSON-RPC 2.0 §4.
+                    b"jsonrpc" => *is_rpc = true,
+                    b"method" if method.is_none() => *method = found.value.text(128),
+                    b"model" if model.is_none() => *model = found.value.text(128),
+                    _ => {}
+                }
+            }
+            if let content::Value::Text(raw, len) = found.value
+                && len > 0
+                && secrets::is_secret_field(found.key)
+            {
+                let class = "http_json_secret";
+                secrets::note(scene, tx, class, Carrier::Body, found.key, raw, len);
+            }
+        });
+    }
+
+    fn finish(self, tx: &mut HttpTransaction) {
+        if let Some(method) = self.method.filter(|_| self.is_rpc) {
+            tx.texts.set(Text::RpcMethod, method.as_bytes());
+        }
+        if let Some(model) = self.model {
+            tx.texts
+                .set(Text::Model, bounded(model.as_bytes(), 128).as_bytes());
+        }
+    }
+}
