@@ -99,6 +99,20 @@ anomaly_kinds! {
     HttpLimit = "http_limit", "app";
     /// A body that inflates beyond every measure.
     HttpBomb = "http_bomb", "app";
+    /// Frames or header blocks of HTTP/2 that are none.
+    Http2Malformed = "http2_malformed", "app";
+    /// What HTTP/2 headers refer to lies outside the capture; they are told as far as they are known.
+    Http2StateUnknown = "http2_state_unknown", "app";
+    /// One end gave an HTTP/2 connection up for an error (GOAWAY).
+    Http2Goaway = "http2_goaway", "app";
+    /// HTTP/2 streams reset as soon as they are asked for, hundreds a second.
+    Http2RapidReset = "http2_rapid_reset", "app";
+    /// A header block of HTTP/2 that goes on without end.
+    Http2ContinuationFlood = "http2_continuation_flood", "app";
+    /// HTTP/2 frames that carry nothing, hundreds a second.
+    Http2Flood = "http2_flood", "app";
+    /// A few bytes of HTTP/2 that stand for headers beyond every measure.
+    HpackBomb = "hpack_bomb", "app";
     /// A budget was reached; the oldest state was given up early.
     LimitEvicted = "limit_evicted", "engine";
     /// A parser or check failed inside; its flow has no further facts.

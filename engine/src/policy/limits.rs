@@ -47,6 +47,10 @@ pub struct Limits {
     pub http_transactions: u64,
     /// HTTP requests of one flow that wait for their answer.
     pub http_waiting: usize,
+    /// HTTP/2 streams of one flow that are open at once.
+    pub http2_streams: usize,
+    /// Bytes held of one direction's header table (HTTP/2).
+    pub http2_table_bytes: usize,
     /// Longest head of an HTTP message, bytes.
     pub http_head_bytes: usize,
     /// Bytes of a form, or of a compressed body, that are looked at.
@@ -114,6 +118,10 @@ impl Default for Limits {
             // Browsers pipeline none, nginx keeps a connection for 1,000 requests
             // in all (keepalive_requests).
             http_waiting: 256,
+            // nginx lets 128 be open, Go 250, Envoy recommends 100.
+            http2_streams: 1_024,
+            // Browsers allow 64 KiB, all else the 4 KiB of RFC 9113.
+            http2_table_bytes: 64 << 10,
             // Apache takes 100 lines of 8 KiB; all others have it or less.
             http_head_bytes: 64 << 10,
             http_body_bytes: 64 << 10,

@@ -169,8 +169,12 @@ impl Row for HttpRow {
                 |row: &Self| signed32(row.tx.depth),
             ),
             col::text(
-                ("http_version", "", "`0.9`, `1.0`, `1.1`."),
+                ("http_version", "", "`0.9`, `1.0`, `1.1`, `2`."),
                 |row: &Self| row.tx.version.name(),
+            ),
+            col::int64_opt(
+                ("stream_id", "RFC 9113", "Stream of HTTP/2."),
+                |row: &Self| row.tx.stream_id.map(i64::from),
             ),
             text(("method", "", "Method, as sent."), Text::Method),
             text(
@@ -223,7 +227,7 @@ impl Row for HttpRow {
                 (
                     "request_header_bytes",
                     "byte",
-                    "The request's head, as on the wire.",
+                    "The request's head, as on the wire; in HTTP/2 the size of the list (RFC 9113 §6.5.2).",
                 ),
                 move |row: &Self| of_request(row, row.tx.request.header_bytes),
             ),
@@ -255,6 +259,26 @@ impl Row for HttpRow {
                         .map(|status| i16::try_from(status).unwrap_or(i16::MAX))
                 },
             ),
+            col::int16_opt(
+                (
+                    "grpc_status",
+                    "gRPC",
+                    "Status of a gRPC call, from its trailers: 0 is success.",
+                ),
+                |row: &Self| {
+                    row.tx
+                        .grpc_status
+                        .map(|status| i16::try_from(status).unwrap_or(i16::MAX))
+                },
+            ),
+            text(
+                (
+                    "upgraded_to",
+                    "RFC 9110",
+                    "What the connection, or HTTP/2's stream, went on with: `websocket`, `h2c` (its answer is this row's), `tls/1.0` and so on.",
+                ),
+                Text::UpgradedTo,
+            ),
             text(
                 ("response_msg", "", "Its reason phrase."),
                 Text::ResponseMsg,
@@ -263,7 +287,7 @@ impl Row for HttpRow {
                 (
                     "response_header_bytes",
                     "byte",
-                    "The answer's head, as on the wire.",
+                    "The answer's head, likewise.",
                 ),
                 move |row: &Self| of_answer(row, row.tx.response.header_bytes),
             ),
@@ -400,8 +424,8 @@ impl Row for HttpRow {
             text(
                 (
                     "rpc_method",
-                    "JSON-RPC 2.0",
-                    "Method of a JSON-RPC request, as the Model Context Protocol uses it.",
+                    "JSON-RPC 2.0, gRPC",
+                    "Method of a JSON-RPC request, as the Model Context Protocol uses it, or of a gRPC call: `package.Service/Method`.",
                 ),
                 Text::RpcMethod,
             ),

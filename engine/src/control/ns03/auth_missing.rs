@@ -40,7 +40,7 @@ impl Audit for AuthMissing {
             return Vec::new();
         }
         let authenticated = is_authenticated(policy, tx);
-        vec![match tx.status {
+        vec![match tx.outcome() {
             None => Outcome::not_observed(&META, NO_ANSWER),
             Some(_) if authenticated => Outcome::passed(&META),
             Some(status) if is_refused(status) => {

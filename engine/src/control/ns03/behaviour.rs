@@ -121,12 +121,12 @@ impl Behaviour {
         let before = bucket.hour.len();
         let over = bucket.is_over(&limit, now);
         seen.should_deny = Some(over.is_some());
-        let denied = matches!(tx.status, Some(429 | 503));
+        let denied = matches!(tx.outcome(), Some(429 | 503));
         if !denied && over.is_none() {
             bucket.take(&limit, now);
         }
         self.remembered = (self.remembered + bucket.hour.len()).saturating_sub(before);
-        seen.outcomes.push(match (over, tx.status) {
+        seen.outcomes.push(match (over, tx.outcome()) {
             (_, None) => Outcome::not_observed(&RATE_LIMIT, NO_ANSWER),
             (_, Some(429)) => Outcome::refused(&RATE_LIMIT, name, "429 Too Many Requests"),
             (Some(_), Some(503)) => {
@@ -167,7 +167,7 @@ impl Behaviour {
         let subject = || format!("{method} {}", endpoint(path));
         let Some(known) = credential(tx) else {
             if is_administrative(path) && !is_authenticated(policy, tx) {
-                seen.outcomes.push(match tx.status {
+                seen.outcomes.push(match tx.outcome() {
                     None => Outcome::not_observed(&AUTHORIZATION, NO_ANSWER),
                     Some(status) if is_served(status) => Outcome::violated(
                         &AUTHORIZATION,
@@ -183,7 +183,7 @@ impl Behaviour {
             }
             return;
         };
-        let Some(status) = tx.status else {
+        let Some(status) = tx.outcome() else {
             for meta in [&AUTHORIZATION, &INVALID_CREDENTIAL] {
                 seen.outcomes.push(Outcome::not_observed(meta, NO_ANSWER));
             }

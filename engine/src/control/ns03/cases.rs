@@ -5,7 +5,7 @@ use crate::control::{audit_http, testing};
 use crate::flow::FlowHead;
 use crate::policy::Policy;
 use crate::proto::plain::http::HttpTransaction;
-use crate::proto::plain::testing::{c, http_of, s, talk_rows};
+use crate::proto::plain::testing::{c, h2_begin, h2_message, http_of, s, talk_rows};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -56,10 +56,27 @@ fn shown(check: &str, outcomes: &[crate::control::Outcome]) -> Vec<String> {
         .collect()
 }
 
+/// The same in HTTP/2.
+#[track_caller]
+fn in_http2(request: &str, answer: &str) -> HttpTransaction {
+    let (client, server) = h2_begin();
+    let rows = talk_rows(&[
+        c([client, h2_message(request)].concat()),
+        s([server, h2_message(answer)].concat()),
+    ]);
+    let mut tx = http_of(rows).into_iter().next().expect("a transaction");
+    assert_eq!(tx.stream_id, Some(1));
+    tx.ts = testing::at(0);
+    tx
+}
+
 #[track_caller]
 fn is(check: &str, request: &str, answer: &str, expected: &[&str]) {
+    let policy = Policy::built_in();
     let tx = transaction(request, Some(answer));
-    assert_eq!(says(check, &Policy::built_in(), &tx), expected, "{request}");
+    assert_eq!(says(check, &policy, &tx), expected, "{request}");
+    let tx = in_http2(request, answer);
+    assert_eq!(says(check, &policy, &tx), expected, "HTTP/2: {request}");
 }
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 0\n\n";
@@ -114,6 +131,31 @@ fn auth_missing() {
     assert_eq!(
         says("auth_missing", &Policy::built_in(), &tx),
         ["not_observed"]
+    );
+}
+
+#[test]
+fn grpc_refuses_with_status_200() {
+    let call = "POST /pkg.Service/Call HTTP/1.1\nHost: a\nContent-Type: application/grpc\n\n";
+    let policy = Policy::built_in();
+    for (status, expected) in [
+        ("0", "failed POST /pkg.Service/Call"),
+        ("16", "refused POST /pkg.Service/Call"),
+        ("7", "refused POST /pkg.Service/Call"),
+    ] {
+        let answer =
+            format!("HTTP/1.1 200 OK\nContent-Type: application/grpc\ngrpc-status: {status}\n\n");
+        let tx = in_http2(call, &answer);
+        assert_eq!(says("auth_missing", &policy, &tx), [expected], "{status}");
+    }
+    // RESOURCE_EXHAUSTED: over a rate, or too large.
+    let answer = "HTTP/1.1 200 OK\nContent-Type: application/grpc\ngrpc-status: 8\n\n";
+    let mut tx = in_http2(call, answer);
+    assert_eq!(tx.outcome(), Some(429));
+    tx.request.body_bytes = 11 << 20;
+    assert_eq!(
+        says("request_size", &policy, &tx),
+        ["refused POST /pkg.Service/Call"]
     );
 }
 
@@ -214,6 +256,14 @@ fn sizes_and_types() {
     );
     assert_eq!(check("header_size", &long, 200), ["warned GET /api"]);
     assert_eq!(check("header_size", &long, 431), ["refused GET /api"]);
+    for (status, expected) in [(200, "warned GET /api"), (431, "refused GET /api")] {
+        let tx = in_http2(&long, &answer(status));
+        assert_eq!(says("header_size", &policy, &tx), [expected], "HTTP/2");
+    }
+    for (status, expected) in [(200, "failed POST /api"), (413, "refused POST /api")] {
+        let tx = in_http2(body, &answer(status));
+        assert_eq!(says("request_size", &policy, &tx), [expected], "HTTP/2");
+    }
     assert_eq!(
         says("header_size", &policy, &transaction(&long, None)),
         ["not_observed"]

@@ -33,7 +33,7 @@ impl Audit for ContentType {
         let there = tx.text(Text::RequestType).unwrap_or("none");
         let allowed = &policy.api.input_validation.content_types.allowed;
         let is_allowed = allowed.iter().any(|kind| kind.eq_ignore_ascii_case(there));
-        vec![match tx.status {
+        vec![match tx.outcome() {
             _ if is_allowed => Outcome::passed(&META),
             None => Outcome::not_observed(&META, NO_ANSWER),
             Some(400 | 415) => Outcome::refused(&META, there, "refused"),

@@ -105,7 +105,7 @@ impl Audit for Jwt {
         let mut outcomes = Vec::new();
         for token in tokens.filter(|token| !token.malformed) {
             let found = problems(policy, token, tx.ts);
-            match tx.status {
+            match tx.outcome() {
                 None => outcomes.push(Outcome::not_observed(&META, NO_ANSWER)),
                 Some(_) if found.is_empty() => outcomes.push(Outcome::passed(&META)),
                 Some(status) if is_refused(status) => {

@@ -20,7 +20,7 @@ pub mod behaviour;
 #[cfg(test)]
 mod cases;
 
-use super::Audit;
+use super::{Audit, Meta, Outcome};
 use crate::flow::FlowHead;
 use crate::policy::{MethodKind, Policy};
 use crate::proto::plain::http::{Carrier, HttpTransaction, Text};
@@ -169,6 +169,43 @@ fn credential(tx: &HttpTransaction) -> Option<&crate::proto::plain::http::HttpCr
     tx.credentials
         .iter()
         .find(|known| known.carrier == Carrier::Header)
+}
+
+/// A size that the policy limits.
+struct Size {
+    what: &'static str,
+    limit: f64,
+    /// Bytes on the wire.
+    sent: u64,
+    /// Bytes that were announced.
+    stated: u64,
+    /// Statuses by which a server refuses it.
+    refusals: &'static [u16],
+}
+
+/// How a request was answered of which something is limited.
+fn sized(meta: &'static Meta, tx: &HttpTransaction, size: &Size) -> Vec<Outcome> {
+    let Size {
+        what, limit, sent, ..
+    } = *size;
+    if !tx.has_request {
+        return Vec::new();
+    }
+    // gRPC says RESOURCE_EXHAUSTED of what is too large.
+    let refuses = |status| size.refusals.contains(&status) || tx.grpc_status == Some(8);
+    vec![match tx.outcome() {
+        Some(status) if sent.max(size.stated) as f64 > limit && refuses(status) => {
+            Outcome::refused(meta, subject(tx), "refused for its size")
+        }
+        _ if sent as f64 <= limit => Outcome::passed(meta),
+        None => Outcome::not_observed(meta, NO_ANSWER),
+        Some(status) => Outcome::violated(
+            meta,
+            meta.severity,
+            subject(tx),
+            format!("a {what} of {sent} bytes (limit {limit}) was answered {status}"),
+        ),
+    }]
 }
 
 /// Success (RFC 9110 §15.3).

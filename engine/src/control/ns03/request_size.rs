@@ -1,7 +1,7 @@
 //! A body over the limit, by the bytes on the wire, answered by anything but
 //! 413. Source: RFC 9110 §15.5.14.
 
-use super::NO_ANSWER;
+use super::Size;
 use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
 use crate::policy::Policy;
 
@@ -26,25 +26,17 @@ impl Audit for RequestSize {
         let Fact::Http(_, tx) = fact else {
             return Vec::new();
         };
-        if !tx.has_request {
-            return Vec::new();
-        }
-        let limit = policy.api.input_validation.max_request_size_mb * 1_048_576.0;
-        // A server may refuse by what was announced, before it was sent.
-        let sent = tx.request.body_bytes;
-        let stated = tx.request.content_length.unwrap_or_default();
-        let detail = super::subject(tx);
-        vec![match tx.status {
-            Some(413) if sent.max(stated) as f64 > limit => {
-                Outcome::refused(&META, detail, "refused for its size")
-            }
-            _ if sent as f64 <= limit => Outcome::passed(&META),
-            None => Outcome::not_observed(&META, NO_ANSWER),
-            Some(status) => {
-                let reason =
-                    format!("a body of {sent} bytes (limit {limit}) was answered {status}");
-                Outcome::violated(&META, Severity::Medium, detail, reason)
-            }
-        }]
+        super::sized(
+            &META,
+            tx,
+            &Size {
+                what: "body",
+                limit: policy.api.input_validation.max_request_size_mb * 1_048_576.0,
+                sent: tx.request.body_bytes,
+                // A server may refuse by what was announced, before it was sent.
+                stated: tx.request.content_length.unwrap_or_default(),
+                refusals: &[413],
+            },
+        )
     }
 }

@@ -130,6 +130,7 @@ fn named() -> Box<dyn Reader> {
 /// Over TCP and other streams; the first that is sure wins, so that the frequent stand first.
 pub(crate) static STREAM: &[Protocol] = &[
     row("http", Plain, http::probe, http::open),
+    row("http", Plain, http::probe_preface, http::open_h2),
     row("ssh", Encrypted, named::probe_ssh, named),
     row("smtp", Plain, smtp::probe, smtp::open),
     row("ftp", Plain, ftp::probe, ftp::open),
@@ -199,6 +200,8 @@ pub(crate) static STREAM: &[Protocol] = &[
     row("diameter", Plain, named::probe_diameter, named),
     row("stun", Infrastructure, udp::probe_stun_stream, named),
     row("dns", Infrastructure, dns::probe_stream, dns::open_stream),
+    // Frames from within a connection are told by little: last.
+    row("http", Plain, http::probe_within, http::open_h2),
 ];
 
 /// Over UDP and other datagrams.

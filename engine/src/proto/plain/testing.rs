@@ -96,6 +96,81 @@ pub(crate) fn talk_rows(turns: &[Turn]) -> Vec<LiveRow> {
     .1
 }
 
+/// One frame of HTTP/2.
+pub(crate) fn h2_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    let mut out = len[1..].to_vec();
+    out.extend([kind, flags]);
+    out.extend(stream.to_be_bytes());
+    out.extend(payload);
+    out
+}
+
+/// A header block: fields as literals that nobody indexes (RFC 7541 §6.2.2).
+pub(crate) fn h2_block<N: AsRef<str>, V: AsRef<str>>(fields: &[(N, V)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, value) in fields {
+        out.push(0);
+        for text in [name.as_ref(), value.as_ref()] {
+            match text.len().checked_sub(127) {
+                None => out.push(text.len() as u8),
+                Some(mut more) => {
+                    out.push(127);
+                    while more >= 128 {
+                        out.push(more as u8 | 0x80);
+                        more >>= 7;
+                    }
+                    out.push(more as u8);
+                }
+            }
+            out.extend(text.as_bytes());
+        }
+    }
+    out
+}
+
+/// What a message of HTTP/1, lines ending with LF, says in HTTP/2 on stream 1.
+pub(crate) fn h2_message(text: &str) -> Vec<u8> {
+    let (head, body) = text.split_once("\n\n").expect("an empty line");
+    let mut lines = head.lines();
+    let start: Vec<&str> = lines.next().unwrap_or_default().splitn(3, ' ').collect();
+    let mut fields: Vec<(String, String)> = Vec::new();
+    let mut add = |name: &str, value: &str| fields.push((name.to_owned(), value.to_owned()));
+    let (target, authority) = match start[1].split_once("://") {
+        Some((_, rest)) => {
+            let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
+            (&rest[authority.len()..], Some(authority))
+        }
+        None => (start[1], None),
+    };
+    if start[0].starts_with("HTTP/") {
+        add(":status", start[1]);
+    } else {
+        add(":method", start[0]);
+        add(":scheme", "http");
+        add(":path", target);
+    }
+    for line in lines {
+        let (name, value) = line.split_once(": ").expect("a header");
+        match &*name.to_ascii_lowercase() {
+            "host" => add(":authority", authority.unwrap_or(value)),
+            name => add(name, value),
+        }
+    }
+    // Pseudo-headers first.
+    fields.sort_by_key(|(name, _)| !name.starts_with(':'));
+    let mut out = h2_frame(0x1, 0x4, 1, &h2_block(&fields));
+    out.extend(h2_frame(0x0, 0x1, 1, body.as_bytes()));
+    out
+}
+
+/// Both sides' beginnings of an HTTP/2 connection: preface and settings.
+pub(crate) fn h2_begin() -> (Vec<u8>, Vec<u8>) {
+    let settings = h2_frame(0x4, 0, 0, &[]);
+    let client = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat();
+    (client, settings)
+}
+
 /// The HTTP transactions among rows.
 pub(crate) fn http_of(rows: Vec<LiveRow>) -> Vec<HttpTransaction> {
     rows.into_iter()

@@ -31,12 +31,16 @@ pub(super) fn request(
     fields: &[Field<'_>],
 ) {
     tx.has_request = true;
-    tx.texts.set(Text::Method, method);
+    if !method.is_empty() {
+        tx.texts.set(Text::Method, method);
+    }
     if let Some(scheme) = target.scheme {
         tx.texts.set_lower(Text::Scheme, scheme);
     }
-    tx.texts
-        .write(Text::Path, |out| show_path(target.path, out));
+    if !target.path.is_empty() {
+        tx.texts
+            .write(Text::Path, |out| show_path(target.path, out));
+    }
     if let Some(query) = target.query {
         tx.texts.write(Text::Query, |out| redact_query(query, out));
     }

@@ -9,7 +9,7 @@ pub(super) const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A request line that has not ended after so many bytes is judged by its beginning.
 pub(super) const LONG_REQUEST_LINE: usize = 4 << 10;
 
-/// Whether bytes begin a request, a response, or an HTTP/2 connection.
+/// Whether bytes begin a request or a response of HTTP/1.
 pub(in super::super) fn probe(look: &Look<'_>) -> Match {
     match response(look.bytes) {
         Match::No => request(look.bytes),
@@ -42,14 +42,8 @@ pub(super) fn response(bytes: &[u8]) -> Match {
     Match::Yes(Role::Server)
 }
 
-/// Whether they begin a request, or an HTTP/2 connection.
+/// Whether they begin a request.
 pub(super) fn request(bytes: &[u8]) -> Match {
-    if is_beginning_of(bytes, H2_PREFACE) {
-        return Match::NeedMore;
-    }
-    if bytes.starts_with(H2_PREFACE) {
-        return Match::Yes(Role::Client);
-    }
     let method_len = bytes
         .iter()
         .take_while(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_'))

@@ -101,6 +101,14 @@ pub(in super::super) fn cases() -> Vec<Case> {
             ],
         ),
         stream(
+            "http/2 whose server speaks first",
+            "http",
+            vec![
+                s(b"\0\0\0\x04\0\0\0\0\0"),
+                c("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+            ],
+        ),
+        stream(
             "a response whose request is not in the capture",
             "http",
             vec![s("HTTP/1.0 404 Not Found\r\n\r\nnothing here")],
@@ -257,7 +265,7 @@ fn exchanges_and_heads_are_bounded() {
 }
 
 /// What a conversation comes to, cut into pieces of at most `size` bytes.
-fn transactions(turns: &[Turn], size: usize) -> (Vec<HttpTransaction>, AnomalyLog) {
+pub(super) fn transactions(turns: &[Turn], size: usize) -> (Vec<HttpTransaction>, AnomalyLog) {
     let (_, rows, anomalies) = with_rows((40_000, 80), |session, cx| {
         let mut skip = [Some(0_u64); 2];
         for (direction, bytes) in turns {
@@ -292,6 +300,15 @@ fn shown(tx: &HttpTransaction) -> String {
             out += &format!("{name}{text}");
         }
     }
+    if let Some(stream) = tx.stream_id {
+        out += &format!(" s{stream}");
+    }
+    if let Some(status) = tx.grpc_status {
+        out += &format!(" grpc={status}");
+    }
+    if let Some(protocol) = tx.text(Text::UpgradedTo) {
+        out += &format!(" -> {protocol}");
+    }
     for credential in &tx.credentials {
         out += &format!(" {}:{}", credential.class, credential.len);
     }
@@ -304,7 +321,7 @@ fn shown(tx: &HttpTransaction) -> String {
 
 /// However the streams are cut, the transactions are these.
 #[track_caller]
-fn come_to(turns: &[Turn], expected: &[&str]) {
+pub(super) fn come_to(turns: &[Turn], expected: &[&str]) {
     for size in [usize::MAX, 1_000, 17, 3, 2, 1] {
         let shown: Vec<_> = transactions(turns, size).0.iter().map(shown).collect();
         assert_eq!(shown, expected, "in pieces of {size}");

@@ -103,6 +103,8 @@ oddities! {
     Reset = "reset";
     /// The server pushed it (HTTP/2, RFC 9113 §8.4).
     Pushed = "pushed";
+    /// Headers that refer to what the capture lacks: they are left out (HTTP/2, RFC 7541).
+    HeadersUnknown = "h2_headers_unknown";
     /// A header that HTTP/2 forbids, or pseudo-headers that are wrong (RFC 9113 §8.2, §8.3).
     FieldsInvalidH2 = "h2_fields_invalid";
 }
@@ -155,6 +157,8 @@ impl Oddities {
             Oddity::ChunkSizeOdd,
             Oddity::ChunkEndOdd,
             Oddity::TrailerOdd,
+            Oddity::LengthDiffers,
+            Oddity::FieldsInvalidH2,
         ]
         .into_iter()
         .any(|oddity| self.has(oddity))
@@ -214,10 +218,12 @@ texts! {
     ResponseNames: 2048;
     /// Those headers of the answer that protect its readers: `name: value`, a line each.
     Protective: 2048;
-    /// JSON-RPC method.
+    /// Method of JSON-RPC, or of gRPC.
     RpcMethod: 128;
     /// `model` of a JSON request.
     Model: 128;
+    /// What a connection or stream went on with (RFC 9110 §7.8, RFC 8441), lower case.
+    UpgradedTo: 64;
 }
 
 /// Texts in one buffer.
@@ -380,6 +386,8 @@ pub struct HttpTransaction {
     pub host_port: Option<u16>,
     /// Status of the final answer.
     pub status: Option<u16>,
+    /// Status of a gRPC call.
+    pub grpc_status: Option<u16>,
     /// Whether a redirect leads to `https`.
     pub redirects_to_https: bool,
     /// Whether the target's authority named a user.
@@ -402,6 +410,28 @@ impl HttpTransaction {
     /// A text; none when it was not there.
     pub fn text(&self, text: Text) -> Option<&str> {
         self.texts.get(text)
+    }
+
+    /// Status of the answer as HTTP has it; of a gRPC call, which is answered
+    /// 200 however it ends, the one that `google.rpc.Code` maps its status to.
+    pub fn outcome(&self) -> Option<u16> {
+        let Some(status) = self.grpc_status else {
+            return self.status;
+        };
+        Some(match status {
+            0 => return self.status,
+            1 => 499,
+            3 | 9 | 11 => 400,
+            4 => 504,
+            5 => 404,
+            6 | 10 => 409,
+            7 => 403,
+            8 => 429,
+            12 => 501,
+            14 => 503,
+            16 => 401,
+            _ => 500,
+        })
     }
 
     /// Whether the request had a header of this name (lower case).

@@ -6,11 +6,13 @@ use super::super::body::Peek;
 use super::super::head::{self, Head, Length};
 use super::super::transaction::{HttpTransaction, HttpVersion, Oddity, Text};
 use super::super::{facts, fields};
-use super::{Http1, Leave, Side, State, Step};
+use super::{Http1, Leave, Side, State, Step, Upgrade};
 use crate::anomaly::AnomalyKind;
 use crate::evidence::PacketRef;
 use crate::proto::{Cx, LiveRow};
 use crate::time::CaptureTime;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// A request with its answer, as far as they came.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(super) struct Exchange {
     pub(super) kind: RequestKind,
     /// Its place in the facts for NS-01, when it was kept there.
     pub(super) index: Option<usize>,
+    /// `HTTP2-Settings` of a request that asks for HTTP/2.
+    pub(super) settings: Option<Box<[u8]>>,
     pub(super) request_done: bool,
     pub(super) answering: bool,
     pub(super) response_done: bool,
@@ -59,12 +63,14 @@ impl Http1 {
         let peek = Peek::of_request(&tx, &head.fields);
         let no_body = !matches!(length, Length::Chunked | Length::Fixed(1..));
         let index = facts::exchange(scene, &tx);
+        let settings = head::value(&head.fields, b"http2-settings").map(Box::from);
         self.enqueue(
             scene,
             Exchange {
                 tx,
                 kind,
                 index,
+                settings,
                 request_done: false,
                 answering: false,
                 response_done: false,
@@ -135,6 +141,7 @@ impl Http1 {
                 tx,
                 kind: RequestKind::Other,
                 index,
+                settings: None,
                 request_done: true,
                 answering: true,
                 response_done: false,
@@ -158,6 +165,12 @@ impl Http1 {
             return Step::Again;
         }
         self.match_answer(scene, began, version);
+        if status == 101
+            && head::value(&head.fields, b"upgrade")
+                .is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"h2c"))
+        {
+            return self.to_http2(scene);
+        }
         let length = head::length(&head.fields, &mut head.oddities);
         facts::ambiguous(scene, head.oddities);
         let Some(exchange) = self.exchanges.iter_mut().find(|one| !one.response_done) else {
@@ -236,15 +249,50 @@ impl Http1 {
             tx,
             kind: RequestKind::Other,
             index: None,
+            settings: None,
             request_done: true,
             answering: true,
             response_done: false,
         });
     }
 
+    /// The connection goes on in HTTP/2, where the request's answer comes as
+    /// that of stream 1 (RFC 7540 §3.2).
+    fn to_http2(&mut self, scene: &mut Scene<'_, '_>) -> Step {
+        while let Some(first) = self.exchanges.front()
+            && first.response_done
+            && let Some(first) = self.exchanges.pop_front()
+        {
+            self.leave(scene.cx, first);
+        }
+        let Some(mut exchange) = self.exchanges.pop_front() else {
+            return Step::Again;
+        };
+        let settings = exchange
+            .settings
+            .and_then(|coded| URL_SAFE_NO_PAD.decode(coded.trim_ascii()).ok());
+        let client = self.side(Role::Client);
+        let sent = std::mem::take(&mut client.partial);
+        if !exchange.request_done {
+            exchange.tx.request.body_bytes = client.so_far();
+        }
+        exchange.tx.depth = u32::try_from(self.done).unwrap_or(u32::MAX);
+        exchange.tx.texts.set(Text::UpgradedTo, b"h2c");
+        Step::Leave(Leave::Http2(Some(Upgrade {
+            tx: exchange.tx,
+            index: exchange.index,
+            request_done: exchange.request_done,
+            settings,
+            sent,
+        })))
+    }
+
     /// 101 Switching Protocols (RFC 9110 §7.8).
     pub(super) fn upgraded(&mut self, scene: &mut Scene<'_, '_>, head: &Head<'_>) -> Step {
         let protocol = head::value(&head.fields, b"upgrade").unwrap_or_default();
+        if let Some(exchange) = self.exchanges.iter_mut().find(|one| !one.response_done) {
+            exchange.tx.texts.set_lower(Text::UpgradedTo, protocol);
+        }
         self.response_ends(scene);
         if starts_with_any_case(protocol, b"TLS/") {
             // RFC 2817 §3.3.

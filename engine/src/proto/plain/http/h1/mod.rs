@@ -8,8 +8,7 @@
 
 mod exchanges;
 
-use super::super::PlaintextFacts;
-use super::super::reader::{Next, Reader, Role, Scene, append_wiping};
+use super::super::reader::{Next, Role, Scene, append_wiping};
 use super::super::registry::Match;
 use super::super::text::{first_line, starts_with_any_case};
 use super::body::Peek;
@@ -40,7 +39,6 @@ pub(super) struct Http1 {
     pipelined: bool,
     /// Answers are missing: whose the next one is has to be guessed.
     unsure: bool,
-    http2: bool,
 }
 
 #[derive(Debug, Default)]
@@ -79,8 +77,6 @@ enum State {
     Lost,
 }
 
-/// A request with its answer, as far as they came.
-
 /// What one step of reading gave.
 enum Step {
     /// Go on with the rest.
@@ -91,15 +87,63 @@ enum Step {
     Leave(Leave),
 }
 
-#[derive(Clone, Copy)]
 enum Leave {
     Tls,
     Tunnel,
+    Http2(Option<Upgrade>),
 }
 
-impl Reader for Http1 {
-    fn data(&mut self, scene: &mut Scene<'_, '_>, from: Role, bytes: &[u8]) -> Next {
+enum Read {
+    Next(Next),
+    Leave(Leave),
+}
+
+/// What reading gave.
+pub(super) enum Outcome {
+    Next(Next),
+    /// After so many of the bytes given, HTTP/2 begins in both directions: after
+    /// an upgrade, or with the first half of the preface, which was read.
+    Http2(usize, Option<Upgrade>),
+}
+
+/// What is handed over when a connection goes on in HTTP/2 (RFC 7540 §3.2).
+pub(super) struct Upgrade {
+    pub tx: Box<HttpTransaction>,
+    /// Its place in the facts for NS-01.
+    pub index: Option<usize>,
+    /// The request was there to its end.
+    pub request_done: bool,
+    /// `HTTP2-Settings`, decoded.
+    pub settings: Option<Vec<u8>>,
+    /// What the client already sent beyond its request.
+    pub sent: Zeroizing<Vec<u8>>,
+}
+
+impl Http1 {
+    /// See [`super::super::reader::Reader`], for this and what follows.
+    pub(super) fn data(&mut self, scene: &mut Scene<'_, '_>, from: Role, bytes: &[u8]) -> Outcome {
         let mut rest = bytes;
+        let next = match self.read(scene, from, &mut rest) {
+            Read::Next(next) => next,
+            Read::Leave(leave) => {
+                let after = bytes.len() - rest.len();
+                match leave {
+                    Leave::Tls => Next::Tls {
+                        after,
+                        transport: "http-upgrade",
+                    },
+                    Leave::Tunnel => Next::Tunnel {
+                        after,
+                        transport: "http-connect",
+                    },
+                    Leave::Http2(upgrade) => return Outcome::Http2(after, upgrade),
+                }
+            }
+        };
+        Outcome::Next(next)
+    }
+
+    fn read(&mut self, scene: &mut Scene<'_, '_>, from: Role, rest: &mut &[u8]) -> Read {
         loop {
             if self.side(from).state == State::Lost {
                 let begins = match from {
@@ -107,49 +151,38 @@ impl Reader for Http1 {
                     Role::Server => probe::response(rest),
                 };
                 if begins == Match::No {
-                    return Next::BYTES;
+                    return Read::Next(Next::BYTES);
                 }
                 self.side(from).state = State::Head;
             }
             if rest.is_empty() {
-                return Next::BYTES;
+                return Read::Next(Next::BYTES);
             }
             if self.done >= scene.cx.limits.http_transactions {
-                return self.give_up(scene);
+                return Read::Next(self.give_up(scene));
             }
             let step = match self.side(from).state {
-                State::Head => self.head(scene, from, &mut rest),
-                State::Fixed(left) | State::Chunk(left) => self.body(scene, from, &mut rest, left),
-                State::ChunkSize => self.chunk_size(scene, from, &mut rest),
-                State::ChunkEnd => self.chunk_end(from, &mut rest),
-                State::Trailers => self.trailers(scene, from, &mut rest),
+                State::Head => self.head(scene, from, rest),
+                State::Fixed(left) | State::Chunk(left) => self.body(scene, from, rest, left),
+                State::ChunkSize => self.chunk_size(scene, from, rest),
+                State::ChunkEnd => self.chunk_end(from, rest),
+                State::Trailers => self.trailers(scene, from, rest),
                 State::UntilEnd => {
                     let side = self.side(from);
                     side.body = side.body.saturating_add(rest.len() as u64);
-                    return Next::NOTHING;
+                    return Read::Next(Next::NOTHING);
                 }
-                State::Ended | State::Lost => return Next::NOTHING,
+                State::Ended | State::Lost => return Read::Next(Next::NOTHING),
             };
             match step {
                 Step::Again => {}
-                Step::Done(want) => return Next::Want(want),
-                Step::Leave(Leave::Tls) => {
-                    return Next::Tls {
-                        after: bytes.len() - rest.len(),
-                        transport: "http-upgrade",
-                    };
-                }
-                Step::Leave(Leave::Tunnel) => {
-                    return Next::Tunnel {
-                        after: bytes.len() - rest.len(),
-                        transport: "http-connect",
-                    };
-                }
+                Step::Done(want) => return Read::Next(Next::Want(want)),
+                Step::Leave(leave) => return Read::Leave(leave),
             }
         }
     }
 
-    fn gap(&mut self, from: Role, len: u64) -> Want {
+    pub(super) fn gap(&mut self, from: Role, len: u64) -> Want {
         let exchange = match from {
             Role::Client => self.exchanges.back_mut().filter(|last| !last.request_done),
             Role::Server => self
@@ -206,7 +239,7 @@ impl Reader for Http1 {
         Want::Bytes
     }
 
-    fn skipped(&mut self, from: Role, len: u64) {
+    pub(super) fn skipped(&mut self, from: Role, len: u64) {
         let side = self.side(from);
         if matches!(side.state, State::UntilEnd) {
             side.body = side.body.saturating_add(len);
@@ -214,7 +247,7 @@ impl Reader for Http1 {
         side.promised = side.promised.saturating_sub(len);
     }
 
-    fn end(&mut self, cx: &mut Cx<'_>, _facts: &mut PlaintextFacts) {
+    pub(super) fn end(&mut self, cx: &mut Cx<'_>) {
         let [client, server] = &self.sides;
         let (request_body, response_body) = (client.so_far(), server.so_far());
         let until_end = server.state == State::UntilEnd;
@@ -236,7 +269,7 @@ impl Reader for Http1 {
         }
     }
 
-    fn heap_bytes(&self) -> usize {
+    pub(super) fn heap_bytes(&self) -> usize {
         let of_side = |side: &Side| side.partial.capacity() + side.peek.heap_bytes();
         let [client, server] = &self.sides;
         let waiting = self
@@ -281,7 +314,6 @@ impl Http1 {
     }
 
     fn head(&mut self, scene: &mut Scene<'_, '_>, from: Role, rest: &mut &[u8]) -> Step {
-        let http2 = self.http2;
         let max_head = scene.cx.limits.http_head_bytes;
         let side = self.side(from);
         if side.partial.is_empty() {
@@ -302,11 +334,6 @@ impl Http1 {
                 *rest = after;
                 return self.whole_head(scene, from, head);
             }
-        }
-        // HTTP/2's answer has no head; do not gather it.
-        if http2 {
-            side.state = State::Ended;
-            return Step::Again;
         }
         let before = side.partial.len();
         let room = max_head.saturating_sub(before);
@@ -354,18 +381,15 @@ impl Http1 {
             Role::Server => head::response(bytes),
         };
         let Some(head) = read else {
-            if self.http2 {
-                self.side(from).state = State::Ended;
-                return Step::Again;
-            }
             scene.malformed("a head that is none");
             return self.lose(from, &mut &[][..]);
         };
         match head.start {
             Start::Preface => {
-                self.http2 = true;
-                self.side(Role::Client).state = State::Ended;
-                Step::Again
+                while let Some(one) = self.exchanges.pop_front() {
+                    self.leave(scene.cx, one);
+                }
+                Step::Leave(Leave::Http2(None))
             }
             Start::Request {
                 method,
