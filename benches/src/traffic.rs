@@ -28,17 +28,27 @@ pub enum Kind {
     Https,
     /// DNS look-ups and TCP flows without data.
     Small,
+    /// Calls of an API over plaintext HTTP, dozens on a connection.
+    Http,
+    /// Large bodies over plaintext HTTP, both ways.
+    HttpBulk,
 }
 
 impl Kind {
     /// All kinds, in the order of the report.
-    pub const ALL: [Self; 3] = [Self::Bulk, Self::Https, Self::Small];
+    pub const ALL: [Self; 5] = [
+        Self::Bulk,
+        Self::Https,
+        Self::Small,
+        Self::Http,
+        Self::HttpBulk,
+    ];
 
     /// Usual size of such a capture, in MB (10^6 bytes).
     pub fn default_mb(self) -> u64 {
         match self {
-            Self::Bulk => 1024,
-            Self::Https => 512,
+            Self::Bulk | Self::HttpBulk => 1024,
+            Self::Https | Self::Http => 512,
             Self::Small => 256,
         }
     }
@@ -46,8 +56,8 @@ impl Kind {
     /// Connections open at a time.
     fn slots(self) -> usize {
         match self {
-            Self::Bulk => 6,
-            Self::Https => 600,
+            Self::Bulk | Self::HttpBulk => 6,
+            Self::Https | Self::Http => 600,
             Self::Small => 2000,
         }
     }
@@ -56,8 +66,8 @@ impl Kind {
     /// a UDP time-out are tens of thousands, as at a busy resolver, and not the whole capture.
     fn bits_per_second(self) -> u64 {
         match self {
-            Self::Bulk => 1_000_000_000,
-            Self::Https => 250_000_000,
+            Self::Bulk | Self::HttpBulk => 1_000_000_000,
+            Self::Https | Self::Http => 250_000_000,
             Self::Small => 6_000_000,
         }
     }
@@ -70,7 +80,7 @@ impl FromStr for Kind {
         Self::ALL
             .into_iter()
             .find(|kind| kind.to_string() == text)
-            .ok_or_else(|| format!("{text}: not one of bulk, https, small"))
+            .ok_or_else(|| format!("{text}: not one of bulk, https, small, http, http-bulk"))
     }
 }
 
@@ -80,6 +90,8 @@ impl fmt::Display for Kind {
             Self::Bulk => "bulk",
             Self::Https => "https",
             Self::Small => "small",
+            Self::Http => "http",
+            Self::HttpBulk => "http-bulk",
         })
     }
 }
@@ -105,7 +117,7 @@ pub fn generate<W: Write>(kind: Kind, size: u64, output: W) -> io::Result<Writte
     let mut open: Vec<Connection> = Vec::with_capacity(kind.slots());
     loop {
         while open.len() < kind.slots() && writer.written() < size {
-            if kind == Kind::Bulk && flows >= kind.slots() as u64 {
+            if matches!(kind, Kind::Bulk | Kind::HttpBulk) && flows >= kind.slots() as u64 {
                 break;
             }
             open.push(Connection::open(kind, flows, size, &noise));
@@ -143,6 +155,7 @@ struct Step {
 /// One connection, or one look-up: what is still to be sent.
 #[derive(Debug)]
 struct Connection {
+    kind: Kind,
     is_udp: bool,
     /// Client and server.
     ends: [Endpoint; 2],
@@ -162,9 +175,14 @@ impl Connection {
     fn open(kind: Kind, number: u64, size: u64, noise: &[u8]) -> Self {
         let mut random = Random::new(number << 8 | kind as u64);
         let is_udp = kind == Kind::Small && number.is_multiple_of(2);
-        let service = if is_udp { 53 } else { 443 };
+        let service = match kind {
+            _ if is_udp => 53,
+            Kind::Http | Kind::HttpBulk => 80,
+            _ => 443,
+        };
         let name = number.wrapping_mul(7) % NAMES;
         let mut connection = Self {
+            kind,
             is_udp,
             ends: endpoints(kind, number, name, service),
             sequences: [random.next() as u32, random.next() as u32],
@@ -203,6 +221,19 @@ impl Connection {
                 }
                 connection.part();
             }
+            Kind::Http => {
+                connection.greet();
+                let calls = 12 + connection.random.below(24);
+                for call in 0..calls {
+                    let answered = 2_000 + connection.random.below(18_000) as usize;
+                    connection.call(name, call, answered);
+                }
+                connection.part();
+            }
+            Kind::HttpBulk => {
+                connection.greet();
+                connection.remaining = size / kind.slots() as u64;
+            }
             Kind::Small if is_udp => connection.look_up(number),
             Kind::Small => {
                 connection.greet();
@@ -215,7 +246,10 @@ impl Connection {
     /// Sends the next packet; false if there was none left.
     fn step<W: Write>(&mut self, writer: &mut PcapWriter<W>, noise: &[u8]) -> io::Result<bool> {
         if self.steps.is_empty() && self.remaining > 0 {
-            self.refill(noise);
+            match self.kind {
+                Kind::HttpBulk => self.exchange(noise),
+                _ => self.refill(noise),
+            }
         }
         let Some(step) = self.steps.pop_front() else {
             return Ok(false);
@@ -341,6 +375,84 @@ impl Connection {
         }
     }
 
+    /// One call of an API: every third sends JSON, all are answered in JSON.
+    fn call(&mut self, name: u64, call: u64, answered: usize) {
+        let (id, user) = (self.random.below(1 << 40), self.random.below(5_000));
+        let body = match call % 3 {
+            0 => format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"items/list\",\"params\":{{\"user\":{user},\"page\":{call},\"sort\":\"name\",\"filter\":\"state:open and owner:me\"}}}}"
+            ),
+            _ => String::new(),
+        };
+        let (method, content) = if body.is_empty() {
+            ("GET", String::new())
+        } else {
+            let length = body.len();
+            (
+                "POST",
+                format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"),
+            )
+        };
+        let request = format!(
+            "{method} /api/v1/users/{user}/items?page={call}&limit=50 HTTP/1.1\r\n\
+             Host: api-{name}.bench.example\r\nUser-Agent: bench-client/1.4 (linux; x86_64)\r\n\
+             Accept: application/json\r\nAccept-Encoding: identity\r\nConnection: keep-alive\r\n\
+             Authorization: Bearer {id:032x}{user:032x}\r\nX-Request-Id: {id:016x}\r\n{content}\r\n{body}"
+        );
+        let row = format!(
+            "{{\"id\":{id},\"name\":\"item of user {user}\",\"state\":\"open\",\"tags\":[\"a\",\"b\"]}},"
+        );
+        let mut answer = String::from("[");
+        while answer.len() + row.len() < answered {
+            answer.push_str(&row);
+        }
+        answer.push_str("null]");
+        let length = answer.len();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Tue, 01 Dec 2026 00:00:00 GMT\r\n\
+             Content-Type: application/json; charset=utf-8\r\nContent-Length: {length}\r\n\
+             Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n\
+             Strict-Transport-Security: max-age=31536000; includeSubDomains\r\n\r\n{answer}"
+        );
+        self.say(false, request.as_bytes());
+        self.say(true, answer.as_bytes());
+    }
+
+    fn say(&mut self, from_server: bool, bytes: &[u8]) {
+        let stream = &mut self.streams[usize::from(from_server)];
+        let start = stream.len();
+        stream.extend_from_slice(bytes);
+        self.send(from_server, start);
+    }
+
+    /// The next exchange of a bulky connection: three downloads, then an upload,
+    /// of 4 MiB each.
+    fn exchange(&mut self, noise: &[u8]) {
+        const BODY: usize = 4 << 20;
+        for stream in &mut self.streams {
+            stream.clear();
+        }
+        let body: Vec<u8> = noise.iter().copied().cycle().take(BODY).collect();
+        let number = self.random.below(1 << 32);
+        let head = "Host: files.bench.example\r\nUser-Agent: bench-client/1.4\r\n";
+        let typed =
+            format!("Content-Type: application/octet-stream\r\nContent-Length: {BODY}\r\n\r\n");
+        if number.is_multiple_of(4) {
+            let request = format!("PUT /files/{number} HTTP/1.1\r\n{head}{typed}");
+            self.say(false, &[request.as_bytes(), &body].concat());
+            self.say(true, b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n");
+        } else {
+            let request = format!("GET /files/{number} HTTP/1.1\r\n{head}\r\n");
+            self.say(false, request.as_bytes());
+            let answer = format!("HTTP/1.1 200 OK\r\n{typed}");
+            self.say(true, &[answer.as_bytes(), &body].concat());
+        }
+        self.remaining = self.remaining.saturating_sub(BODY as u64);
+        if self.remaining == 0 {
+            self.part();
+        }
+    }
+
     /// A question for an address and its answer (RFC 1035, section 4).
     fn look_up(&mut self, number: u64) {
         let mut question = Vec::with_capacity(80);
@@ -373,7 +485,7 @@ fn endpoints(kind: Kind, number: u64, name: u64, service: u16) -> [Endpoint; 2] 
     let host = (number.wrapping_mul(7919) % 50_021) as u32 + 0x0a01_0000;
     let server = match kind {
         Kind::Small => (number.wrapping_mul(31) % 4_093) as u32 + 0xc612_0000,
-        Kind::Bulk | Kind::Https => name as u32 + 0xc633_6401,
+        _ => name as u32 + 0xc633_6401,
     };
     let client = Endpoint {
         address: host.to_be_bytes(),
@@ -400,7 +512,7 @@ mod tests {
             assert!(first == second, "{kind}");
             assert_eq!(written.bytes, first.len() as u64);
             assert!(
-                written.bytes >= size && written.bytes < size * 7,
+                written.bytes >= size && written.bytes < size * 10,
                 "{kind}: {written:?}"
             );
         }

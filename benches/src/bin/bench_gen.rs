@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use nsforensics_bench::traffic::{Kind, generate};
 
-const USAGE: &str = "usage: bench-gen bulk|https|small OUT.pcap [--mb N]";
+const USAGE: &str = "usage: bench-gen bulk|https|small|http|http-bulk OUT.pcap [--mb N]";
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()) {

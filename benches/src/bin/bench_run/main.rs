@@ -120,6 +120,8 @@ fn measure_all(options: &Options, scratch: &Path) -> Result<Vec<Case>, String> {
         ),
         ("https-x3", Kind::Https, 3, vec![ANALYZE]),
         ("small", Kind::Small, 1, vec![ANALYZE, NO_HASH]),
+        ("http", Kind::Http, 1, vec![ANALYZE, NO_HASH]),
+        ("http-bulk", Kind::HttpBulk, 1, vec![ANALYZE, NO_HASH]),
     ];
     let mut cases = Vec::new();
     for (name, kind, times, programs) in &mut plan {

@@ -105,6 +105,11 @@ pub fn targets(cases: &[Case]) -> String {
         let case = cases.iter().find(|case| case.name == capture)?;
         case.ratio(program, to)
     };
+    let speed = |capture: &str, program: &str| {
+        let case = cases.iter().find(|case| case.name == capture)?;
+        let walls = case.rounds(program).iter().map(|run| run.wall).collect();
+        Some(case.bytes as f64 / median(walls)? / 1e9)
+    };
     let peak = |capture: &str| {
         let case = cases.iter().find(|case| case.name == capture)?;
         case.peak_mib(ANALYZE)
@@ -136,6 +141,25 @@ pub fn targets(cases: &[Case]) -> String {
             true,
             5.0,
             ratio("small", ANALYZE, OPENSSL),
+        ),
+        (
+            "http: analyze --no-hash, GB/s",
+            false,
+            1.0,
+            speed("http", NO_HASH),
+        ),
+        (
+            "http-bulk: analyze --no-hash, GB/s",
+            false,
+            1.0,
+            speed("http-bulk", NO_HASH),
+        ),
+        ("http: peak RssAnon, MiB", true, 256.0, peak("http")),
+        (
+            "http-bulk: peak RssAnon, MiB",
+            true,
+            256.0,
+            peak("http-bulk"),
         ),
         ("bulk: peak RssAnon, MiB", true, 256.0, peak("bulk")),
         ("https: peak RssAnon, MiB", true, 256.0, peak("https")),
