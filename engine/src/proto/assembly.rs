@@ -12,18 +12,22 @@ const MAX_PIECES: usize = 256;
 pub(super) struct Assembly {
     /// Where `ready` begins: what lies before was consumed.
     base: u64,
-    /// Without a hole from `base` on.
+    /// Without a hole from `base` on, behind `done` bytes that were consumed.
     ready: Vec<u8>,
+    done: usize,
     /// Behind a hole: disjoint, by their place.
     early: BTreeMap<u64, Vec<u8>>,
     early_bytes: usize,
+    /// Bytes that were moved to the front, over all.
+    #[cfg(test)]
+    moved: usize,
 }
 
 impl Assembly {
     /// Takes the bytes at `at`; false when they are beyond what may be held.
     pub(super) fn put(&mut self, at: u64, bytes: &[u8], limit: usize) -> bool {
         let (mut at, mut rest) = (at, bytes);
-        let ready_end = self.base.saturating_add(self.ready.len() as u64);
+        let ready_end = self.base.saturating_add(self.ready().len() as u64);
         if at < ready_end {
             let known = usize::try_from(ready_end - at).unwrap_or(usize::MAX);
             rest = rest.get(known..).unwrap_or_default();
@@ -84,14 +88,25 @@ impl Assembly {
 
     /// What is there without a hole and not consumed.
     pub(super) fn ready(&self) -> &[u8] {
-        &self.ready
+        self.ready.get(self.done..).unwrap_or_default()
     }
 
-    /// The first `len` ready bytes are done with.
+    /// The first `len` ready bytes are done with. They are given up once they
+    /// are as many as those behind them, so that many small messages cost one
+    /// move of each byte, and not one of all bytes for each message.
     pub(super) fn consume(&mut self, len: usize) {
-        let len = len.min(self.ready.len());
-        self.ready.drain(..len);
+        let len = len.min(self.ready().len());
+        self.done += len;
         self.base += len as u64;
+        let left = self.ready.len() - self.done;
+        if self.done >= left {
+            #[cfg(test)]
+            {
+                self.moved += left;
+            }
+            self.ready.drain(..self.done);
+            self.done = 0;
+        }
     }
 
     /// Whether bytes wait behind a hole.
@@ -121,6 +136,22 @@ mod tests {
         stream.consume(4);
         assert!(stream.put(0, b"ZZZZZZg", 64));
         assert_eq!(stream.ready(), b"EFg");
+    }
+
+    #[test]
+    fn many_small_messages_cost_one_move_of_each_byte() {
+        let mut stream = Assembly::default();
+        let bytes: Vec<u8> = (0..100_000_u32).map(|n| n as u8).collect();
+        assert!(stream.put(0, &bytes, 1 << 20));
+        for at in 0..bytes.len() {
+            assert_eq!(stream.ready().first(), bytes.get(at));
+            stream.consume(1);
+        }
+        assert!(stream.ready().is_empty() && stream.ready.is_empty());
+        assert!(stream.moved <= bytes.len(), "{}", stream.moved);
+        // And what comes next is found at its place.
+        assert!(stream.put(bytes.len() as u64, b"next", 1 << 20));
+        assert_eq!(stream.ready(), b"next");
     }
 
     #[test]
