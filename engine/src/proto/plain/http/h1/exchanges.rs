@@ -169,7 +169,7 @@ impl Http1 {
             && head::value(&head.fields, b"upgrade")
                 .is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"h2c"))
         {
-            return self.to_http2(scene);
+            return self.goes_on_in_http2(scene);
         }
         let length = head::length(&head.fields, &mut head.oddities);
         facts::ambiguous(scene, head.oddities);
@@ -258,7 +258,7 @@ impl Http1 {
 
     /// The connection goes on in HTTP/2, where the request's answer comes as
     /// that of stream 1 (RFC 7540 §3.2).
-    fn to_http2(&mut self, scene: &mut Scene<'_, '_>) -> Step {
+    fn goes_on_in_http2(&mut self, scene: &mut Scene<'_, '_>) -> Step {
         while let Some(first) = self.exchanges.front()
             && first.response_done
             && let Some(first) = self.exchanges.pop_front()

@@ -76,7 +76,7 @@ impl Head {
                 RST_STREAM => on_stream && self.len == 4 && only(0),
                 SETTINGS => {
                     !on_stream
-                        && self.len % 6 == 0
+                        && self.len.is_multiple_of(6)
                         && self.len <= 120
                         && only(ACK)
                         && (self.len == 0 || !self.has(ACK))

@@ -230,7 +230,7 @@ impl Streams {
                 self.recount(id);
             }
             (Role::Server, None) if self.missing && id % 2 == 1 && !self.left.contains(&id) => {
-                if !parts.status().is_some_and(|status| status >= 200) {
+                if parts.status().is_none_or(|status| status < 200) {
                     return;
                 }
                 let mut tx = transaction(block);

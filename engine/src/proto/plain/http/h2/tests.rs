@@ -441,12 +441,10 @@ fn bodies_are_passed_over_and_gaps_are_said() {
         .iter()
         .map(|tx| {
             let odd: Vec<_> = tx.oddities.names().collect();
-            (
-                tx.stream_id,
-                tx.status,
-                tx.response.body_bytes,
-                odd.join(" "),
-            )
+            {
+                let bodies = (tx.request.body_bytes, tx.response.body_bytes);
+                (tx.stream_id, tx.status, bodies, odd.join(" "))
+            }
         })
         .collect();
     assert_eq!(
