@@ -8,5 +8,6 @@ mod http;
 mod public;
 mod repeat;
 mod runs;
+mod seeds;
 mod streams;
 mod truth;

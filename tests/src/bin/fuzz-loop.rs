@@ -85,7 +85,8 @@ fn main() {
     let seconds = number(arguments.next(), 60);
     let seed = number(arguments.next(), 0x5eed);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut corpus = vec![b"x".to_vec()];
+    let mut corpus = nsforensics_tests::seeds();
+    corpus.push(b"x".to_vec());
     for folder in ["samples", "rules"] {
         seeds(&root.join(folder), &mut corpus);
     }
