@@ -654,7 +654,7 @@ def dns_over_tls():
     hello = client_hello("dot", (GCM,), name="dns.example")
     talk = handshake12("dot", hello, GCM, name="dns.example", exchange=ecdhe("dot"))
     return one(talk, 853), expect(
-        ["ssl"], {"dns_plaintext": passed(), "plaintext": passed()},
+        ["ssl,dot"], {"dns_plaintext": passed(), "plaintext": passed()},
         [row("TLS1.2", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "dns.example")],
     )
 

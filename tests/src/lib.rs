@@ -339,6 +339,7 @@ fn rows_of(turns: &[(Direction, &[u8])], port: u16, size: usize) -> (Vec<String>
         limits: &limits,
         certificates: &mut certificates,
         ports: (50_000, port),
+        secrets: None,
         rows: &mut rows,
     };
     let mut session = Session::default();

@@ -619,6 +619,11 @@ impl Inner {
             }
             Phase::Detecting(_) | Phase::Opaque => Vec::new(),
         };
+        for handshake in &tls {
+            if let Some(name) = dns_within(handshake, self.datagrams, cx.ports) {
+                self.services.add(name);
+            }
+        }
         let services = self.services.names();
         let by_content = self.services.joined();
         let (service, confidence) = match by_content {
@@ -712,6 +717,25 @@ impl Hunt {
             + self.kept[1].capacity()
             + self.pieces.capacity() * size_of::<Kept>()
     }
+}
+
+/// DNS within TLS, by the protocol that both ends agreed on, else, for DoT, by
+/// its port alone (RFC 7858 §3.1): `dot`, `doq` (RFC 9250).
+fn dns_within(
+    handshake: &tls::TlsHandshake,
+    datagrams: bool,
+    ports: (u16, u16),
+) -> Option<&'static str> {
+    const PORT: u16 = 853;
+    let offered = |name: &str| {
+        let client = handshake.client.as_ref();
+        client.is_some_and(|client| client.alpn.iter().any(|alpn| alpn == name))
+    };
+    if offered("doq") {
+        return Some("doq");
+    }
+    let by_port = !datagrams && ports.1 == PORT;
+    (offered("dot") || by_port).then_some("dot")
 }
 
 fn look<'a>(

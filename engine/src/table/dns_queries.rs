@@ -165,7 +165,7 @@ fn identity_columns() -> Vec<Column<DnsRow>> {
             (
                 "transport",
                 "",
-                "`udp`, `tcp`, `dot` (decrypted), `mdns`, `llmnr`, `nbns`.",
+                "`udp`, `tcp`, `dot` (decrypted), `doh` (within HTTP), `mdns`, `llmnr`, `nbns`.",
             ),
             |r: &R| r.query.transport.name(),
         ),

@@ -33,6 +33,8 @@ pub enum Transport {
     Llmnr,
     /// NetBIOS name service: by broadcast, or from a server.
     Nbns,
+    /// Within HTTP (RFC 8484).
+    Doh,
 }
 
 impl Transport {
@@ -45,6 +47,7 @@ impl Transport {
             Self::Mdns => "mdns",
             Self::Llmnr => "llmnr",
             Self::Nbns => "nbns",
+            Self::Doh => "doh",
         }
     }
 }
@@ -140,7 +143,9 @@ impl DnsQuery {
 
     /// It was read out of TLS (RFC 7858).
     pub(super) fn decrypted(&mut self) {
-        self.transport = Transport::Dot;
+        if self.transport == Transport::Tcp {
+            self.transport = Transport::Dot;
+        }
     }
 
     /// Labels of the name asked for, each after its length, without the root.
@@ -172,7 +177,7 @@ impl DnsQuery {
         /// To everyone in reach (RFC 1002 §4.2.1.1).
         const BROADCAST: u16 = 0x0010;
         match (self.transport, self.query_flags) {
-            (Transport::Udp | Transport::Tcp, Some(_)) => true,
+            (Transport::Udp | Transport::Tcp | Transport::Dot | Transport::Doh, Some(_)) => true,
             (Transport::Nbns, Some(flags)) => flags & BROADCAST == 0,
             _ => false,
         }

@@ -1,10 +1,11 @@
-//! What is read of a request's body while it passes, for every version of HTTP
-//! alike: forms for passwords, JSON for methods, models and passwords. Bodies
-//! themselves are never kept.
+//! What is read of a body while it passes, for every version of HTTP alike:
+//! forms for passwords, JSON for methods, models and passwords, DNS messages.
+//! Bodies themselves are never kept.
 
-use super::super::reader::{Scene, append_wiping};
+use super::super::reader::{Role, Scene, append_wiping};
 use super::super::text::bounded;
 use super::content::{self, Coding, Json, MAX_DECODED};
+use super::doh::{Doh, MAX_MESSAGE};
 use super::transaction::{Carrier, HttpTransaction, Oddity, Text};
 use super::{fields, head, secrets};
 use crate::anomaly::AnomalyKind;
@@ -25,6 +26,8 @@ pub(super) enum Peek {
         json: bool,
     },
     Json(Box<JsonPeek>),
+    /// A DNS message.
+    Dns(Zeroizing<Vec<u8>>),
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +47,9 @@ impl Peek {
             return Self::Nothing;
         };
         let (form, json) = (fields::is_form(media_type), fields::is_json(media_type));
+        if media_type == fields::DNS_MESSAGE {
+            return Self::Dns(Zeroizing::default());
+        }
         match Coding::of(head::value(fields, b"content-encoding")) {
             Coding::Identity if json => Self::Json(Box::default()),
             Coding::Other => Self::Nothing,
@@ -53,6 +59,15 @@ impl Peek {
                 json,
             },
             _ => Self::Nothing,
+        }
+    }
+
+    /// What of an answer's body is read: DNS messages alone.
+    pub(super) fn of_answer(tx: &HttpTransaction) -> Self {
+        if tx.text(Text::ResponseType) == Some(fields::DNS_MESSAGE) {
+            Self::Dns(Zeroizing::default())
+        } else {
+            Self::Nothing
         }
     }
 
@@ -71,6 +86,11 @@ impl Peek {
                 append_wiping(kept, bytes.get(..room).unwrap_or(bytes));
                 kept.len() < max
             }
+            Self::Dns(kept) => {
+                let room = MAX_MESSAGE.saturating_sub(kept.len());
+                append_wiping(kept, bytes.get(..room).unwrap_or(bytes));
+                kept.len() < MAX_MESSAGE
+            }
             Self::Json(peek) => {
                 peek.push(scene, tx, bytes);
                 peek.taken < MAX_JSON && !peek.json.is_over()
@@ -78,10 +98,17 @@ impl Peek {
         }
     }
 
-    /// The body has ended.
-    pub(super) fn finish(self, scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction) {
+    /// The body has ended, which this side sent.
+    pub(super) fn finish(
+        self,
+        scene: &mut Scene<'_, '_>,
+        tx: &mut HttpTransaction,
+        doh: &mut Doh,
+        from: Role,
+    ) {
         match self {
             Self::Nothing => {}
+            Self::Dns(message) => doh.message(scene, from, &message),
             Self::Json(peek) => peek.finish(tx),
             Self::Whole {
                 mut kept,
@@ -119,6 +146,7 @@ impl Peek {
         match self {
             Self::Nothing => 0,
             Self::Whole { kept, .. } => kept.capacity(),
+            Self::Dns(kept) => kept.capacity(),
             Self::Json(peek) => size_of::<JsonPeek>() + peek.json.heap_bytes(),
         }
     }

@@ -135,6 +135,9 @@ pub(super) fn is_json(media_type: &str) -> bool {
     media_type.ends_with("/json") || media_type.ends_with("+json")
 }
 
+/// Media type of a DNS message (RFC 8484 §6).
+pub(super) const DNS_MESSAGE: &str = "application/dns-message";
+
 /// Whether it is a urlencoded form.
 pub(super) fn is_form(media_type: &str) -> bool {
     contains_any_case(media_type.as_bytes(), b"x-www-form-urlencoded")

@@ -4,6 +4,7 @@
 
 mod body;
 mod content;
+mod doh;
 mod facts;
 mod fields;
 mod h1;

@@ -60,6 +60,7 @@ impl Http1 {
         if let Length::Fixed(len) = length {
             tx.request.content_length = Some(len);
         }
+        self.doh.target(scene, &tx, parts.query, &head.fields);
         let peek = Peek::of_request(&tx, &head.fields);
         let no_body = !matches!(length, Length::Chunked | Length::Fixed(1..));
         let index = facts::exchange(scene, &tx);
@@ -188,8 +189,9 @@ impl Http1 {
             tx.response.content_length = Some(len);
         }
         facts::answer(scene, exchange.index, status, &head.fields);
-        let kind = exchange.kind;
-        self.side(Role::Server).body = 0;
+        let (kind, peek) = (exchange.kind, Peek::of_answer(&exchange.tx));
+        let side = self.side(Role::Server);
+        (side.body, side.peek) = (0, peek);
         if status == 101 {
             return self.upgraded(scene, &head);
         }
@@ -315,16 +317,24 @@ impl Http1 {
         let side = &mut self.sides[Role::Client.index()];
         let peek = std::mem::take(&mut side.peek);
         side.state = State::Head;
+        let mut doh = std::mem::take(&mut self.doh);
         if let Some(last) = self.message_ends(Role::Client) {
-            peek.finish(scene, &mut last.tx);
+            peek.finish(scene, &mut last.tx, &mut doh, Role::Client);
         }
+        self.doh = doh;
         self.settle(scene);
         Step::Again
     }
 
     pub(super) fn response_ends(&mut self, scene: &mut Scene<'_, '_>) -> Step {
-        self.side(Role::Server).state = State::Head;
-        self.message_ends(Role::Server);
+        let side = self.side(Role::Server);
+        side.state = State::Head;
+        let peek = std::mem::take(&mut side.peek);
+        let mut doh = std::mem::take(&mut self.doh);
+        if let Some(exchange) = self.message_ends(Role::Server) {
+            peek.finish(scene, &mut exchange.tx, &mut doh, Role::Server);
+        }
+        self.doh = doh;
         self.settle(scene);
         Step::Again
     }

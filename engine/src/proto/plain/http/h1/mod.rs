@@ -12,6 +12,7 @@ use super::super::reader::{Next, Role, Scene, append_wiping};
 use super::super::registry::Match;
 use super::super::text::{first_line, starts_with_any_case};
 use super::body::Peek;
+use super::doh::Doh;
 use super::facts;
 use super::head::{self, Start};
 use super::probe::{self, LONG_REQUEST_LINE, is_simple_request};
@@ -37,6 +38,7 @@ pub(super) struct Http1 {
     done: u64,
     /// A request was sent before the one before it was answered.
     pipelined: bool,
+    doh: Doh,
     /// Answers are missing: whose the next one is has to be guessed.
     unsure: bool,
 }
@@ -267,6 +269,7 @@ impl Http1 {
         while let Some(exchange) = self.exchanges.pop_front() {
             self.leave(cx, exchange);
         }
+        self.doh.end(cx);
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -280,7 +283,7 @@ impl Http1 {
             .max();
         // Exact for a few, an estimate for many: this is asked with each packet.
         let each = size_of::<Exchange>() + size_of::<HttpTransaction>() + waiting.unwrap_or(0);
-        of_side(client) + of_side(server) + self.exchanges.len() * each
+        of_side(client) + of_side(server) + self.doh.heap_bytes() + self.exchanges.len() * each
     }
 }
 

@@ -3,6 +3,7 @@
 use super::super::super::reader::{Role, Scene};
 use super::super::super::text::decimal;
 use super::super::body::Peek;
+use super::super::doh::Doh;
 use super::super::h1::Upgrade;
 use super::super::head::{self, Field, Length, Target};
 use super::super::transaction::{HttpTransaction, HttpVersion, Oddity, Text};
@@ -61,6 +62,7 @@ pub(super) struct Streams {
     /// Requests may lie in what the capture lacks.
     missing: bool,
     left: VecDeque<u32>,
+    doh: Doh,
     /// Heap bytes of what is open.
     held: usize,
 }
@@ -68,7 +70,8 @@ pub(super) struct Streams {
 #[derive(Debug)]
 struct Stream {
     tx: Box<HttpTransaction>,
-    peek: Peek,
+    /// What is read of its bodies: of the request's and the answer's.
+    peeks: [Peek; 2],
     /// Its place in the facts for NS-01, when it was kept there.
     index: Option<usize>,
     is_head: bool,
@@ -84,7 +87,7 @@ impl Stream {
         Self {
             is_head: tx.text(Text::Method) == Some("HEAD"),
             tx,
-            peek: Peek::Nothing,
+            peeks: [Peek::Nothing, Peek::Nothing],
             index,
             request_done: false,
             answering: false,
@@ -97,7 +100,7 @@ impl Stream {
         size_of::<Self>()
             + size_of::<HttpTransaction>()
             + self.tx.heap_bytes()
-            + self.peek.heap_bytes()
+            + self.peeks.iter().map(Peek::heap_bytes).sum::<usize>()
     }
 
     /// What of its body came.
@@ -258,6 +261,8 @@ impl Streams {
     ) {
         let mut tx = transaction(block);
         let length = read_request(scene, &mut tx, block, known, parts, unknown);
+        let query = parts.path.and_then(|path| head::target(path, false).query);
+        self.doh.target(scene, &tx, query, &parts.fields);
         let peek = if block.ends {
             Peek::Nothing
         } else {
@@ -266,7 +271,7 @@ impl Streams {
         let index = facts::exchange(scene, &tx);
         tx.request.content_length = length;
         let mut stream = Stream::new(tx, index);
-        stream.peek = peek;
+        stream.peeks[Role::Client.index()] = peek;
         self.add(scene, block.stream, stream);
     }
 
@@ -336,12 +341,13 @@ impl Streams {
         };
         let body = stream.body(from);
         *body = body.saturating_add(bytes.len() as u64);
-        if from == Role::Server || matches!(stream.peek, Peek::Nothing) {
+        let peek = &mut stream.peeks[from.index()];
+        if matches!(peek, Peek::Nothing) {
             return false;
         }
-        let before = stream.peek.heap_bytes();
-        let wants = stream.peek.push(scene, &mut stream.tx, bytes);
-        let more = stream.peek.heap_bytes().saturating_sub(before);
+        let before = peek.heap_bytes();
+        let wants = peek.push(scene, &mut stream.tx, bytes);
+        let more = peek.heap_bytes().saturating_sub(before);
         stream.held = stream.held.saturating_add(more);
         self.held = self.held.saturating_add(more);
         wants
@@ -368,9 +374,7 @@ impl Streams {
         self.passed(from, id, len);
         if let Some(stream) = self.open.get_mut(&id) {
             stream.tx.oddities.add(Oddity::Gap);
-            if from == Role::Client {
-                stream.peek = Peek::Nothing;
-            }
+            stream.peeks[from.index()] = Peek::Nothing;
         }
     }
 
@@ -387,11 +391,10 @@ impl Streams {
             return;
         }
         let gap = stream.tx.oddities.has(Oddity::Gap);
+        let peek = std::mem::take(&mut stream.peeks[from.index()]);
+        peek.finish(scene, &mut stream.tx, &mut self.doh, from);
         let sizes = match from {
-            Role::Client => {
-                std::mem::take(&mut stream.peek).finish(scene, &mut stream.tx);
-                &mut stream.tx.request
-            }
+            Role::Client => &mut stream.tx.request,
             Role::Server => &mut stream.tx.response,
         };
         sizes.whole = true;
@@ -447,6 +450,7 @@ impl Streams {
             }
             self.leave(cx, id, stream);
         }
+        self.doh.end(cx);
     }
 
     fn leave(&mut self, cx: &mut Cx<'_>, id: u32, stream: Stream) {
@@ -462,7 +466,7 @@ impl Streams {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        self.held + self.left.capacity() * size_of::<u32>()
+        self.held + self.doh.heap_bytes() + self.left.capacity() * size_of::<u32>()
     }
 }
 
@@ -559,6 +563,7 @@ fn answer(
     }
     name_grpc(scene, tx, Text::ResponseType);
     grpc_status(tx, &parts.fields);
+    stream.peeks[Role::Server.index()] = Peek::of_answer(tx);
     stream.answering = true;
 }
 
