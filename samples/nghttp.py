@@ -93,10 +93,15 @@ def main():
     for log in logs:
         with open(log, encoding="utf-8", errors="replace") as lines:
             rows.extend(connection(lines))
+    is_tls, tls = capture.endswith(".pcapng"), ""
+    if is_tls:
+        rows = [row | {"decrypted": True} for row in rows]
+        made = {"version": "TLS1.3", "next_protocol": "h2", "established": True, "decrypted": True}
+        tls = '  "tls": [' + ", ".join([json.dumps(made)] * len(logs)) + "],\n"
     rows = ",\n    ".join(json.dumps(row) for row in rows)
-    services = json.dumps(["http"] * len(logs))
+    services = json.dumps(["ssl,http" if is_tls else "http"] * len(logs))
     print(f'{{\n  "made_by": "samples/record-http2.sh",\n  "capture": "{capture}",')
-    print(f'  "services": {services},\n  "http": [\n    {rows}\n  ]\n}}')
+    print(f'  "services": {services},\n{tls}  "http": [\n    {rows}\n  ]\n}}')
 
 
 if __name__ == "__main__":

@@ -126,4 +126,4 @@ stop
 cp "$work/http2.pcap" "$samples/http2.pcap"
 editcap --inject-secrets "tls,$work/keys.log" "$work/http2-tls.pcap" "$samples/http2-tls.pcapng"
 python3 -B "$samples/nghttp.py" http2.pcap "$work"/plain-?.log >"$samples/http2.expect.json"
-python3 -B "$samples/nghttp.py" http2-tls.pcapng "$work"/tls-?.log >"$samples/http2-tls.nghttp.json"
+python3 -B "$samples/nghttp.py" http2-tls.pcapng "$work"/tls-?.log >"$samples/http2-tls.expect.json"

@@ -261,7 +261,9 @@ pub(crate) static DATAGRAM: &[Protocol] = &[
 /// The protocol that an application-layer protocol name stands for (IANA's
 /// registry of ALPN ids), of those whose readers take it from its first byte.
 pub(crate) fn by_alpn(id: &str) -> Option<&'static Protocol> {
+    static HTTP2: Protocol = row("http", Plain, http::probe_preface, http::open_h2);
     let name = match id {
+        "h2" => return Some(&HTTP2),
         "http/0.9" | "http/1.0" | "http/1.1" => "http",
         "dot" => "dns",
         _ => return None,
