@@ -137,6 +137,8 @@ pub enum Command {
                   neither a pass nor a failure."
     )]
     Audit(Audit),
+    /// Report what a run shows: the cryptography in use, as CSV or CycloneDX
+    Report(Report),
     /// Write, check or show the policy
     #[command(subcommand, arg_required_else_help = true)]
     Policy(Policy),
@@ -186,6 +188,12 @@ pub struct Analyze {
     /// pcapng files are found by themselves
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
     pub keylog: Vec<PathBuf>,
+    /// Revocation list of a CA, PEM or DER; may be given several times
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    pub crl: Vec<PathBuf>,
+    /// Transparency logs beyond the built-in ones: a log_list.json, or public keys in PEM
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    pub ct_logs: Vec<PathBuf>,
 
     /// Folder in which the run folder is made
     #[arg(short, long, value_name = "DIR", default_value = "nsforensics-out", value_hint = ValueHint::DirPath, help_heading = "Results")]
@@ -364,6 +372,47 @@ pub struct Audit {
     /// What the command may do.
     #[command(flatten)]
     pub safety: Safety,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 done; 1 the run's seal is broken, and nothing was reported; 2 it could not be
+reported (no such run, no key for it).
+
+Examples:
+  nsforensics report nsforensics-out/RUN --crypto > inventory.csv
+  nsforensics report nsforensics-out/RUN --crypto --format cyclonedx > cbom.json")]
+pub struct Report {
+    /// Run folder
+    #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
+    pub run: PathBuf,
+    /// The inventory of cryptography: versions, suites, groups, signatures, certificates
+    #[arg(long, required = true, help_heading = "Selection")]
+    pub crypto: bool,
+    /// Keys to verify with.
+    #[command(flatten)]
+    pub keys: VerifyingKeys,
+    /// How the inventory is printed
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "csv",
+        help_heading = "Results"
+    )]
+    pub format: ReportFormat,
+    /// What the command may do.
+    #[command(flatten)]
+    pub safety: Safety,
+}
+
+/// How an inventory is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// One row for each asset
+    Csv,
+    /// Cryptographic bill of materials, CycloneDX 1.6 as JSON
+    Cyclonedx,
 }
 
 /// Assurance levels.

@@ -11,7 +11,7 @@ use crate::screen::{self, Screen};
 use crate::secret::{EnvironmentKey, sealing_key};
 use anyhow::{Context as _, Result};
 use nsforensics_engine::Error;
-use nsforensics_engine::pki::{Store, StoreChoice, Validator};
+use nsforensics_engine::pki::{CtLogs, GivenLists, Store, StoreChoice, Validator};
 use nsforensics_engine::policy::Policy;
 use nsforensics_engine::run::{self, KeyLogText, Request};
 use std::path::Path;
@@ -32,6 +32,9 @@ pub fn run(
         .iter()
         .map(|path| key_log(path))
         .collect::<Result<Vec<_>>>()?;
+    let validator = Validator::new(store)
+        .with_lists(revocation_lists(&arguments.crl)?)
+        .with_logs(logs(&arguments.ct_logs)?);
     refuse_missing(&arguments)?;
 
     // The folder must be there before the sandbox can name it.
@@ -69,8 +72,8 @@ pub fn run(
         policy,
         policy_name: super::policy::label(arguments.policy.as_deref()),
         key,
-        validator: Validator::new(store),
         key_logs,
+        validator,
         threads: arguments.threads.map(usize::from),
         chunk_bytes: arguments.chunk_size,
         hash: !arguments.no_hash,
@@ -171,6 +174,24 @@ fn trusted(choice: &str, policy: &Policy, policy_file: Option<&Path>) -> Result<
         .map(|cert| (folder.join(&cert.path), cert.purpose.clone()))
         .collect();
     Ok(Store::load(&choice, &additional)?)
+}
+
+/// The revocation lists that the user gives.
+fn revocation_lists(paths: &[std::path::PathBuf]) -> Result<GivenLists> {
+    let mut lists = GivenLists::default();
+    for path in paths {
+        lists.add_file(path)?;
+    }
+    Ok(lists)
+}
+
+/// The transparency logs that are known, and those that the user names.
+fn logs(paths: &[std::path::PathBuf]) -> Result<CtLogs> {
+    let mut logs = CtLogs::built_in();
+    for path in paths {
+        logs.add_file(path)?;
+    }
+    Ok(logs)
 }
 
 /// One missing file of several is recorded by the run; when none is there, the

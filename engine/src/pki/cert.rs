@@ -10,9 +10,18 @@ use std::sync::Arc;
 
 /// A place in a certificate's DER.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Span {
-    start: usize,
-    len: usize,
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) len: usize,
+}
+
+impl Span {
+    /// The bytes there.
+    pub(super) fn of(self, whole: &[u8]) -> &[u8] {
+        whole
+            .get(self.start..self.start.saturating_add(self.len))
+            .unwrap_or_default()
+    }
 }
 
 /// A certificate.
@@ -29,6 +38,8 @@ pub struct Cert {
     subject: Span,
     issuer: Span,
     signature: Span,
+    /// The bits of subjectPublicKey.
+    key_bits: Span,
     /// Names in the form in which they are compared (RFC 5280 §7.1).
     pub(crate) subject_key: Box<[u8]>,
     pub(crate) issuer_key: Box<[u8]>,
@@ -88,6 +99,10 @@ pub(crate) struct Extensions {
     pub(crate) aki: Option<AuthorityKey>,
     pub(crate) ski: Option<(Box<[u8]>, bool)>,
     pub(crate) aia_critical: bool,
+    /// Whether the authority information access names an OCSP responder.
+    pub(crate) has_responder: bool,
+    /// URIs of the CRL distribution points.
+    pub(crate) crl_points: Vec<Box<[u8]>>,
     pub(crate) must_staple: bool,
     /// RFC 6962 §3.1: a precertificate, which no client may accept.
     pub(crate) poison: bool,
@@ -105,12 +120,16 @@ pub(crate) mod usage {
     pub(crate) const KEY_ENCIPHERMENT: u16 = 1 << 13;
     pub(crate) const KEY_AGREEMENT: u16 = 1 << 11;
     pub(crate) const KEY_CERT_SIGN: u16 = 1 << 10;
+    pub(crate) const CRL_SIGN: u16 = 1 << 9;
 }
 
 /// Extensions read of one certificate; more are somebody's attempt on time.
 const MAX_EXTENSIONS: usize = 64;
 /// Names read of one certificate.
 const MAX_NAMES: usize = 4_096;
+
+/// CRL distribution points read of one certificate.
+const MAX_POINTS: usize = 16;
 
 /// OID of the embedded SCT list (RFC 6962 §3.3).
 pub(crate) const SCT_LIST: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2];
@@ -169,6 +188,7 @@ impl Cert {
             subject: span(subject.whole),
             issuer: span(issuer.whole),
             signature: span(signature),
+            key_bits: span(key_bits),
             subject_key,
             issuer_key,
             label: super::names::label(subject.content).into(),
@@ -183,9 +203,12 @@ impl Cert {
     }
 
     fn part(&self, span: Span) -> &[u8] {
-        self.der
-            .get(span.start..span.start.saturating_add(span.len))
-            .unwrap_or_default()
+        span.of(&self.der)
+    }
+
+    /// The bits of subjectPublicKey: what responders hash (RFC 6960 §4.1.1).
+    pub(crate) fn key_bits(&self) -> &[u8] {
+        self.part(self.key_bits)
     }
 
     pub(crate) fn tbs(&self) -> &[u8] {
@@ -231,7 +254,7 @@ impl Cert {
 }
 
 /// Where `part` lies in `whole`, of which it is a piece.
-fn place(whole: &[u8], part: &[u8]) -> Span {
+pub(super) fn place(whole: &[u8], part: &[u8]) -> Span {
     let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
     Span {
         start,
@@ -364,6 +387,9 @@ fn read_extension(oid: &[u8], critical: bool, value: &[u8], ext: &mut Extensions
         // where to look, not what to accept.
         [0x55, 0x1d, 31 | 46 | 18 | 9] => {
             Reader(value).any()?;
+            if oid.last() == Some(&31) {
+                ext.crl_points = distribution_points(reader).unwrap_or_default();
+            }
         }
         [0x2b, 6, 1, 5, 5, 7, 1, 1] => {
             let mut list = reader.sequence()?;
@@ -372,7 +398,8 @@ fn read_extension(oid: &[u8], critical: bool, value: &[u8], ext: &mut Extensions
             }
             while !list.is_empty() {
                 let mut description = list.sequence()?;
-                description.expect(tag::OID)?;
+                let method = description.expect(tag::OID)?.content;
+                ext.has_responder |= method == [0x2b, 6, 1, 5, 5, 7, 48, 1];
                 GeneralName::read(description.any()?)?;
                 if !description.is_empty() {
                     return None;
@@ -399,4 +426,16 @@ fn read_extension(oid: &[u8], critical: bool, value: &[u8], ext: &mut Extensions
         }
     }
     Some(())
+}
+
+/// URIs of CRLDistributionPoints (RFC 5280 §4.2.1.13).
+fn distribution_points(mut reader: Reader<'_>) -> Option<Vec<Box<[u8]>>> {
+    let (mut list, mut uris) = (reader.sequence()?, Vec::new());
+    while !list.is_empty() && uris.len() < MAX_POINTS {
+        let mut point = list.sequence()?;
+        if let Some(name) = point.optional(tag::explicit(0))? {
+            uris.extend(super::crl::point_uris(name.reader()));
+        }
+    }
+    Some(uris)
 }

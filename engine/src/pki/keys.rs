@@ -7,6 +7,8 @@ use num_bigint::BigUint;
 /// NIST SP 800-57 part 1, and the CA/Browser Forum's Baseline Requirements §6.1.5.
 const MIN_RSA_BITS: u32 = 2_048;
 const MIN_CURVE_BITS: u32 = 224;
+/// Largest key of the library behind ROCA; a larger one would only cost time.
+const MAX_ROCA_BITS: u32 = 4_096;
 
 /// Why a key is weak, in words that follow the certificate's name.
 pub(super) fn weakness(key: &Key) -> Option<String> {
@@ -25,7 +27,8 @@ pub(super) fn weakness(key: &Key) -> Option<String> {
             if modulus.last().is_none_or(|last| last & 1 == 0) {
                 return Some("has an even RSA modulus".to_owned());
             }
-            is_roca(modulus)
+            // Infineon's library made no larger ones.
+            (size <= MAX_ROCA_BITS && is_roca(modulus))
                 .then(|| "has an RSA key that can be factored (ROCA, CVE-2017-15361)".to_owned())
         }
         Key::Ec { curve, .. } => match curve {

@@ -3,11 +3,16 @@
 //! first. Gives facts; which of them violate a policy is `control`'s business.
 
 mod cert;
+mod crl;
+mod ct;
 mod der;
 mod keys;
+mod lints;
 mod names;
+mod ocsp;
 mod path;
 mod profile;
+mod revocation;
 mod sig;
 mod store;
 
@@ -15,7 +20,14 @@ mod store;
 mod limbo;
 
 pub use cert::Cert;
+pub use crl::Crl;
+pub use ct::{CtLogs, Sct, SctSource, SctStatus, Transparency};
+pub use lints::lints;
+pub use ocsp::Response;
 pub use path::{Class, Fault, Kind};
+pub use revocation::{
+    CrlStatus, Evidence, GivenLists, OcspAnswer, OcspSource, OcspStatus, Problem, Revocation,
+};
 #[cfg(test)]
 pub(crate) use store::pem_certificates;
 pub use store::{AdditionalRoots, Store, StoreChoice};
@@ -27,13 +39,15 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use names::{Reference, stands_for};
 use path::{Clock, Walk};
+use revocation::Relevant;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What became of a chain.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Validation {
     /// The server's own certificate; `None` when it does not parse.
     pub leaf: Option<Arc<Cert>>,
@@ -47,6 +61,10 @@ pub struct Validation {
     pub faults: Vec<Fault>,
     /// Certificates of the path that came from elsewhere in the capture.
     pub completed_by: Vec<[u8; 32]>,
+    /// Whether certificates of the path were revoked.
+    pub revocation: Revocation,
+    /// The server's certificate in transparency logs.
+    pub transparency: Transparency,
 }
 
 /// How the name that the client asked for compares with the certificate.
@@ -74,6 +92,11 @@ impl Validation {
     /// that a client may not pass over. Dates are apart: see [`Class::Expiration`].
     pub fn is_trusted(&self) -> bool {
         self.anchored && self.of(Class::Chain).next().is_none()
+    }
+
+    /// Whether the path leads to a root that browsers or systems ship.
+    pub fn is_public(&self) -> bool {
+        self.anchored && [store::MOZILLA, store::SYSTEM_ORIGIN].contains(&&*self.anchor_origin)
     }
 
     /// Compares the certificate's names with a host name or address.
@@ -152,11 +175,30 @@ impl Pool {
     }
 }
 
+/// What one handshake is judged with beside its own chain.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// CAs of the whole capture, once all of it is known.
+    pub pool: Option<&'a Pool>,
+    /// Responses and lists of the capture.
+    pub evidence: &'a Evidence,
+    /// Of those, what had passed by this packet.
+    pub until: u64,
+}
+
+/// What a result depends on apart from the chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct With {
+    pooled: bool,
+    /// SHA-256 over staples, timestamps and evidence; `None` without any.
+    extra: Option<[u8; 32]>,
+}
+
 /// A result and the seconds for which it holds.
 #[derive(Debug)]
 struct Remembered {
     chain: Box<[[u8; 32]]>,
-    pooled: bool,
+    with: With,
     from: i64,
     until: i64,
     validation: Arc<Validation>,
@@ -171,6 +213,8 @@ const MAX_REMEMBERED: usize = 16_384;
 #[derive(Debug)]
 pub struct Validator {
     store: Store,
+    lists: GivenLists,
+    logs: CtLogs,
     hasher: RandomState,
     remembered: Mutex<HashTable<Remembered>>,
     signatures: path::Signatures,
@@ -181,10 +225,24 @@ impl Validator {
     pub fn new(store: Store) -> Self {
         Self {
             store,
+            lists: GivenLists::default(),
+            logs: CtLogs::built_in(),
             hasher: RandomState::default(),
             remembered: Mutex::default(),
             signatures: path::Signatures::default(),
         }
+    }
+
+    /// The same with revocation lists of the user.
+    #[must_use]
+    pub fn with_lists(self, lists: GivenLists) -> Self {
+        Self { lists, ..self }
+    }
+
+    /// The same with other transparency logs.
+    #[must_use]
+    pub fn with_logs(self, logs: CtLogs) -> Self {
+        Self { logs, ..self }
     }
 
     /// What it trusts.
@@ -192,59 +250,169 @@ impl Validator {
         &self.store
     }
 
-    /// Validates the chain of a handshake at its time; `None` without a chain.
-    pub fn handshake(&self, tls: &TlsHandshake, pool: Option<&Pool>) -> Option<Arc<Validation>> {
-        (!tls.chain.is_empty()).then(|| self.chain(&tls.chain, tls.ts, pool))
+    /// Revocation lists of the user.
+    pub const fn lists(&self) -> &GivenLists {
+        &self.lists
     }
 
-    /// Validates a chain, leaf first, at a moment.
+    /// Transparency logs that it knows.
+    pub const fn logs(&self) -> &CtLogs {
+        &self.logs
+    }
+
+    /// Validates the chain of a handshake at its time; `None` without a chain.
+    pub fn handshake(
+        &self,
+        tls: &TlsHandshake,
+        around: Surroundings<'_>,
+    ) -> Option<Arc<Validation>> {
+        if tls.chain.is_empty() {
+            return None;
+        }
+        let plain = tls.ocsp_staple.is_none() && tls.sct_list.is_none();
+        if plain && around.evidence.is_empty() {
+            return Some(self.chain(&tls.chain, tls.ts, around.pool));
+        }
+        let now = seconds(tls.ts);
+        let (base, from, until) = self.base(&tls.chain, now, around.pool);
+        let relevant = around.evidence.about(&base.path, around.until);
+        if plain && relevant.is_empty() {
+            return Some(base);
+        }
+        let with = With {
+            pooled: around.pool.is_some(),
+            extra: Some(extra(tls, &relevant)),
+        };
+        let judge = || {
+            let mut clock = Clock::new(now);
+            (clock.from, clock.until) = (from, until);
+            let mut validation = Validation::clone(&base);
+            self.inquire(&mut validation, Some(tls), &relevant, &mut clock);
+            (validation, clock)
+        };
+        Some(self.remember(&tls.chain, with, now, judge).0)
+    }
+
+    /// Validates a chain, leaf first, at a moment, by itself.
     pub fn chain(
         &self,
         chain: &[Arc<Certificate>],
         at: CaptureTime,
         pool: Option<&Pool>,
     ) -> Arc<Validation> {
-        let now = at.as_nanos().div_euclid(NANOS_PER_SECOND);
-        let key = || chain.iter().map(|certificate| certificate.fingerprint);
-        let hash = key().fold(self.hasher.hash_one(pool.is_some()), |hash, fingerprint| {
-            self.hasher.hash_one((hash, fingerprint))
-        });
-        let same = |known: &Remembered| {
-            known.pooled == pool.is_some() && known.chain.iter().copied().eq(key())
+        self.base(chain, seconds(at), pool).0
+    }
+
+    fn base(
+        &self,
+        chain: &[Arc<Certificate>],
+        now: i64,
+        pool: Option<&Pool>,
+    ) -> (Arc<Validation>, i64, i64) {
+        let with = With {
+            pooled: pool.is_some(),
+            extra: None,
         };
+        self.remember(chain, with, now, || {
+            let mut clock = Clock::new(now);
+            let mut validation = self.validate(chain, &mut clock, pool);
+            self.inquire(&mut validation, None, &Relevant::default(), &mut clock);
+            (validation, clock)
+        })
+    }
+
+    /// The result for this chain, judged once; and the seconds for which it holds.
+    fn remember(
+        &self,
+        chain: &[Arc<Certificate>],
+        with: With,
+        now: i64,
+        judge: impl FnOnce() -> (Validation, Clock),
+    ) -> (Arc<Validation>, i64, i64) {
+        let key = || chain.iter().map(|certificate| certificate.fingerprint);
+        let hash = self.hash(with, key());
         let remembered = || {
             self.remembered
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
         };
         if let Some(known) = remembered().find(hash, |known| {
-            (known.from..known.until).contains(&now) && same(known)
+            (known.from..known.until).contains(&now)
+                && known.with == with
+                && known.chain.iter().copied().eq(key())
         }) {
-            return Arc::clone(&known.validation);
+            return (Arc::clone(&known.validation), known.from, known.until);
         }
-        let mut clock = Clock::new(now);
-        let validation = Arc::new(self.validate(chain, &mut clock, pool));
+        let (validation, clock) = judge();
+        let validation = Arc::new(validation);
         let mut table = remembered();
         if table.len() >= MAX_REMEMBERED {
             table.clear();
         }
-        let rehash = |known: &Remembered| {
-            known
-                .chain
-                .iter()
-                .fold(self.hasher.hash_one(known.pooled), |hash, fingerprint| {
-                    self.hasher.hash_one((hash, *fingerprint))
-                })
-        };
         let entry = Remembered {
             chain: key().collect(),
-            pooled: pool.is_some(),
+            with,
             from: clock.from,
             until: clock.until,
             validation: Arc::clone(&validation),
         };
-        table.insert_unique(hash, entry, rehash);
-        validation
+        table.insert_unique(hash, entry, |known| {
+            self.hash(known.with, known.chain.iter().copied())
+        });
+        (validation, clock.from, clock.until)
+    }
+
+    fn hash(&self, with: With, chain: impl Iterator<Item = [u8; 32]>) -> u64 {
+        chain.fold(self.hasher.hash_one(with), |hash, fingerprint| {
+            self.hasher.hash_one((hash, fingerprint))
+        })
+    }
+
+    /// Asks what is known of the path beside its certificates: revocation and
+    /// transparency.
+    fn inquire(
+        &self,
+        validation: &mut Validation,
+        tls: Option<&TlsHandshake>,
+        found: &Relevant,
+        clock: &mut Clock,
+    ) {
+        let staple = tls.and_then(|tls| tls.ocsp_staple.as_ref());
+        let more = tls.map_or(&[][..], |tls| &tls.ocsp_more);
+        let read = |der: &Arc<[u8]>| Response::parse(der);
+        let staples: Vec<Option<Response>> = match staple.is_some() || !more.is_empty() {
+            true => std::iter::once(staple.and_then(read))
+                .chain(more.iter().map(read))
+                .collect(),
+            false => Vec::new(),
+        };
+        let scts_of_staple = validation
+            .path
+            .first()
+            .zip(validation.path.get(1))
+            .and_then(|(leaf, issuer)| {
+                let single = staples.first()?.as_ref()?.of(leaf, issuer)?;
+                single.scts.clone()
+            });
+        validation.transparency = ct::Inspector {
+            logs: &self.logs,
+            signatures: &self.signatures,
+            clock,
+        }
+        .run(
+            &validation.path,
+            tls.and_then(|tls| tls.sct_list.as_deref()),
+            scts_of_staple.as_deref(),
+        );
+        validation.revocation = revocation::Inquiry {
+            signatures: &self.signatures,
+            clock,
+            staples,
+            stapled: staple.is_some(),
+            given: self.lists.lists(),
+            found,
+        }
+        .run(&validation.path, validation.anchored);
     }
 
     fn validate(
@@ -270,6 +438,8 @@ impl Validator {
                     text: "the server's certificate does not parse".to_owned(),
                 }],
                 completed_by: Vec::new(),
+                revocation: Revocation::default(),
+                transparency: Transparency::default(),
             };
         };
         let sent: Vec<Arc<Cert>> = certs.into_iter().flatten().collect();
@@ -295,6 +465,8 @@ impl Validator {
             path: found.path,
             faults: found.faults,
             completed_by,
+            revocation: Revocation::default(),
+            transparency: Transparency::default(),
         }
     }
 
@@ -306,6 +478,31 @@ impl Validator {
                 .iter()
                 .any(|fault| fault.kind == Kind::UnknownIssuer)
     }
+}
+
+/// Packet time in whole seconds.
+fn seconds(at: CaptureTime) -> i64 {
+    at.as_nanos().div_euclid(NANOS_PER_SECOND)
+}
+
+/// What tells handshakes of one chain apart: staples, timestamps, evidence.
+fn extra(tls: &TlsHandshake, relevant: &Relevant) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let staples = tls.ocsp_staple.iter().chain(&tls.ocsp_more);
+    let blobs = staples.map(|staple| (b's', &**staple));
+    let scts = tls.sct_list.iter().map(|scts| (b't', &**scts));
+    let responses = relevant.responses.iter();
+    let responses = responses.map(|response| (b'r', &response.fingerprint[..]));
+    let lists = relevant
+        .lists
+        .iter()
+        .map(|list| (b'l', &list.fingerprint[..]));
+    for (kind, bytes) in blobs.chain(scts).chain(responses).chain(lists) {
+        hash.update([kind]);
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    }
+    hash.finalize().into()
 }
 
 /// Lower-case hex.

@@ -165,33 +165,44 @@ impl Clock {
     }
 }
 
-/// Signatures already checked, by certificate and issuer's key.
+/// Signatures already checked, by what is signed and the signer's key.
 #[derive(Debug, Default)]
 pub(super) struct Signatures(Mutex<HashMap<SignedBy, Verified>>);
 
-/// Certificate's fingerprint, issuer's SPKI.
-type SignedBy = ([u8; 32], [u8; 32]);
+/// SHA-256 of what is signed (a certificate, a response, a list), and of the signer's SPKI.
+pub(super) type SignedBy = ([u8; 32], [u8; 32]);
 
 /// Signatures remembered; beyond it the memory begins anew.
 const MAX_SIGNATURES: usize = 65_536;
 
 impl Signatures {
     fn check(&self, cert: &Cert, issuer: &Cert, budget: &mut u32) -> Option<Verified> {
-        let key = (cert.fingerprint, issuer.spki_sha256);
-        let table = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // What is remembered costs the budget as well, or a result would
         // depend on what came before.
         *budget = budget.checked_sub(1)?;
-        if let Some(&known) = table().get(&key) {
-            return Some(known);
+        Some(self.of_cert(cert, issuer))
+    }
+
+    /// Whether `issuer` signed `cert`.
+    pub(super) fn of_cert(&self, cert: &Cert, issuer: &Cert) -> Verified {
+        self.remembered((cert.fingerprint, issuer.spki_sha256), || {
+            verify(&cert.sig_alg, &issuer.key, cert.tbs(), cert.signature())
+        })
+    }
+
+    /// What `check` says of this pair, asked once.
+    pub(super) fn remembered(&self, pair: SignedBy, check: impl FnOnce() -> Verified) -> Verified {
+        let table = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&known) = table().get(&pair) {
+            return known;
         }
-        let verified = verify(&cert.sig_alg, &issuer.key, cert.tbs(), cert.signature());
+        let verified = check();
         let mut table = table();
         if table.len() >= MAX_SIGNATURES {
             table.clear();
         }
-        table.insert(key, verified);
-        Some(verified)
+        table.insert(pair, verified);
+        verified
     }
 }
 
@@ -274,7 +285,7 @@ impl<'a> Walk<'a> {
                 if anchor.cert.fingerprint != top.fingerprint {
                     continue;
                 }
-                let distrust = anchor.trust(self.clock);
+                let distrust = anchor.trust(self.clock, &self.path);
                 self.complete(distrust, anchor.origin.clone());
                 return;
             }
@@ -289,7 +300,7 @@ impl<'a> Walk<'a> {
             {
                 Some(Verified::Good) => {
                     self.path.push(Arc::clone(&anchor.cert));
-                    let distrust = anchor.trust(self.clock);
+                    let distrust = anchor.trust(self.clock, &self.path);
                     self.complete(distrust, anchor.origin.clone());
                     self.path.pop();
                 }
@@ -563,11 +574,9 @@ fn constraints(path: &[Arc<Cert>], comparisons_left: &mut usize, faults: &mut Ve
                 continue;
             }
             let mut problem = None;
-            let subject = super::der::Reader(cert.subject())
-                .any()
-                .map(|name| name.content)
-                .filter(|content| !content.is_empty())
-                .map(|content| GeneralName::Directory(super::names::comparable(content)));
+            // An empty name lies in every subtree, and is none.
+            let subject = (!cert.subject_key.is_empty())
+                .then(|| GeneralName::Directory(cert.subject_key.clone()));
             for name in cert.alternative_names().iter().chain(&subject) {
                 let wanted = subtrees
                     .permitted

@@ -13,10 +13,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const HISTORY: &str = include_str!("../../../rules/roots/mozilla.tsv");
+const DISTRUST: &str = include_str!("../../../rules/roots/distrust.tsv");
 const ROOTS: &str = include_str!("../../../rules/roots/mozilla.pem");
 
 /// Origin of Mozilla's roots.
 pub(super) const MOZILLA: &str = "Mozilla";
+
+/// Origin of this system's.
+pub(super) const SYSTEM_ORIGIN: &str = "the system's store";
+
+/// Beginning of the names of stores that hold them.
+const MOZILLA_PREFIX: &str = "mozilla";
 
 /// Where systems keep their roots: Debian and its kin, Fedora, SUSE, Alpine and BSD.
 const SYSTEM: [&str; 4] = [
@@ -55,11 +62,51 @@ pub(super) struct Anchor {
     pub(super) origin: String,
     /// When it was in the store, in seconds: from, until.
     spans: Vec<(i64, i64)>,
+    /// What of it browsers do not accept.
+    distrust: Vec<Distrust>,
+}
+
+/// Certificates below a root that browsers do not accept although it is in the store.
+#[derive(Debug)]
+struct Distrust {
+    /// From when on, in seconds.
+    since: i64,
+    /// Issued from this moment on.
+    from: i64,
+    /// Issued before this moment.
+    before: i64,
+    /// CAs whose certificates are exempt.
+    except: Vec<&'static str>,
 }
 
 impl Anchor {
-    /// Why it is not trusted now; `None` when it is.
-    pub(super) fn trust(&self, clock: &mut Clock) -> Option<String> {
+    /// Why it is not trusted now for what stands below it in `path`, the leaf
+    /// first; `None` when it is.
+    pub(super) fn trust(&self, clock: &mut Clock, path: &[Arc<Cert>]) -> Option<String> {
+        self.removed(clock).or_else(|| self.distrusted(clock, path))
+    }
+
+    fn distrusted(&self, clock: &mut Clock, path: &[Arc<Cert>]) -> Option<String> {
+        let leaf = path.first().filter(|_| path.len() > 1)?;
+        let rule = self.distrust.iter().find(|rule| {
+            (rule.from..rule.before).contains(&leaf.not_before)
+                && !path.iter().any(|cert| rule.except.contains(&&*cert.label))
+                && clock.reached(rule.since)
+        })?;
+        let label = &self.cert.label;
+        let what = match (rule.from, rule.before) {
+            (i64::MIN, i64::MAX) => String::new(),
+            (i64::MIN, before) => format!(" issued before {}", day(before)),
+            (from, _) => format!(" issued from {} on", day(from)),
+        };
+        Some(format!(
+            "`{label}` is a root whose certificates{what} browsers did not accept any more since {}",
+            day(rule.since)
+        ))
+    }
+
+    /// Why the store does not hold it now.
+    fn removed(&self, clock: &mut Clock) -> Option<String> {
         let mut gone = None;
         for &(from, until) in &self.spans {
             if !clock.reached(from) {
@@ -145,7 +192,7 @@ impl Store {
                         std::io::ErrorKind::NotFound.into(),
                     ));
                 };
-                store.add_file(path, "the system's store")?;
+                store.add_file(path, SYSTEM_ORIGIN)?;
             }
             StoreChoice::Path(path) => store.add_path(path, "the given roots")?,
             StoreChoice::Nothing => {}
@@ -168,7 +215,7 @@ impl Store {
     pub fn of_certificates<'a>(name: &str, ders: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut store = Self::empty(name);
         for der in ders {
-            store.add(der.into(), name, vec![(i64::MIN, i64::MAX)]);
+            store.add(der.into(), name, vec![(i64::MIN, i64::MAX)], Vec::new());
         }
         store.settle();
         store
@@ -223,12 +270,18 @@ impl Store {
             let digest = hex(&Sha256::digest(&der));
             if let Some(mut spans) = spans.remove(digest.as_str()) {
                 spans.sort_unstable();
-                self.add(der.into(), MOZILLA, spans);
+                self.add(der.into(), MOZILLA, spans, distrust_of(&digest));
             }
         }
     }
 
-    fn add(&mut self, der: Arc<[u8]>, origin: &str, spans: Vec<(i64, i64)>) -> bool {
+    fn add(
+        &mut self,
+        der: Arc<[u8]>,
+        origin: &str,
+        spans: Vec<(i64, i64)>,
+        distrust: Vec<Distrust>,
+    ) -> bool {
         let Some(cert) = Cert::parse(&der) else {
             return false;
         };
@@ -240,6 +293,7 @@ impl Store {
         {
             Some(known) => {
                 known.spans = spans;
+                known.distrust = distrust;
                 origin.clone_into(&mut known.origin);
             }
             None => {
@@ -248,6 +302,7 @@ impl Store {
                     cert: Arc::new(cert),
                     origin: origin.to_owned(),
                     spans,
+                    distrust,
                 });
             }
         }
@@ -292,10 +347,10 @@ impl Store {
         match std::str::from_utf8(&bytes) {
             Ok(text) => {
                 for der in pem_certificates(text) {
-                    added |= self.add(der.into(), origin, always());
+                    added |= self.add(der.into(), origin, always(), Vec::new());
                 }
             }
-            Err(_) => added = self.add(bytes.into(), origin, always()),
+            Err(_) => added = self.add(bytes.into(), origin, always(), Vec::new()),
         }
         if added {
             Ok(())
@@ -321,8 +376,30 @@ impl Store {
         lines.sort_unstable();
         let mut hash = Sha256::new();
         lines.iter().for_each(|line| hash.update(line));
+        if self.name.starts_with(MOZILLA_PREFIX) {
+            hash.update(DISTRUST);
+        }
         self.sha256 = hash.finalize().into();
     }
+}
+
+/// The rules of a root in `rules/roots/distrust.tsv`.
+fn distrust_of(digest: &str) -> Vec<Distrust> {
+    let rule = |line: &'static str| {
+        let mut fields = line.split('\t');
+        let mut next = || fields.next();
+        if next()? != digest {
+            return None;
+        }
+        let (since, from, before, except) = (next()?, next()?, next()?, next()?);
+        Some(Distrust {
+            since: midnight(since)?,
+            from: midnight(from).unwrap_or(i64::MIN),
+            before: midnight(before).unwrap_or(i64::MAX),
+            except: except.split('|').filter(|name| !name.is_empty()).collect(),
+        })
+    };
+    DISTRUST.lines().filter_map(rule).collect()
 }
 
 fn no_certificate(path: &Path) -> Error {
@@ -340,15 +417,31 @@ fn midnight(date: &str) -> Option<i64> {
 
 /// The certificates of PEM text (RFC 7468 §5); what does not decode is passed over.
 pub(crate) fn pem_certificates(text: &str) -> impl Iterator<Item = Vec<u8>> {
-    text.split("-----BEGIN CERTIFICATE-----")
-        .skip(1)
-        .filter_map(|rest| {
-            let (digits, _) = rest.split_once("-----END CERTIFICATE-----")?;
+    pem_blocks(text, "CERTIFICATE")
+}
+
+/// What stands between the lines of one label in PEM text (RFC 7468 §3).
+pub(super) fn pem_blocks<'t>(text: &'t str, label: &str) -> impl Iterator<Item = Vec<u8>> + 't {
+    let (begin, end) = (
+        format!("-----BEGIN {label}-----"),
+        format!("-----END {label}-----"),
+    );
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        loop {
+            let (_, after) = rest.split_once(begin.as_str())?;
+            let Some((digits, after)) = after.split_once(end.as_str()) else {
+                rest = "";
+                continue;
+            };
+            rest = after;
             let digits: String = digits.split_whitespace().collect();
-            base64::engine::general_purpose::STANDARD
-                .decode(digits)
-                .ok()
-        })
+            let block = base64::engine::general_purpose::STANDARD.decode(digits);
+            if let Ok(block) = block {
+                return Some(block);
+            }
+        }
+    })
 }
 
 #[cfg(test)]
@@ -366,7 +459,7 @@ mod tests {
             .expect("the root is known");
         let mut clock = Clock::new(midnight(date).expect("a date"));
         assert_eq!(
-            anchor.trust(&mut clock).is_none(),
+            anchor.trust(&mut clock, &[]).is_none(),
             expected,
             "{digest} on {date}"
         );
@@ -391,6 +484,55 @@ mod tests {
         }
         // Before the first release, the first release stands.
         trusted(&store, "16af57a9f676", "2009-01-01", true);
+    }
+
+    /// A leaf issued on `issued`, below the root whose SHA-256 begins so.
+    #[track_caller]
+    fn accepted(digest: &str, issued: &str, below: &str, date: &str, expected: bool) {
+        let store = Store::default();
+        let anchor = store
+            .by_subject
+            .values()
+            .flatten()
+            .find(|anchor| hex(&anchor.cert.fingerprint).starts_with(digest))
+            .expect("the root is known");
+        let named = |label: &str, not_before| {
+            let mut cert = Cert::parse(&anchor.cert.der).expect("it parses");
+            (cert.label, cert.not_before) = (label.into(), not_before);
+            Arc::new(cert)
+        };
+        let leaf = named("a server", midnight(issued).expect("a date"));
+        let path = [leaf, named(below, 0), Arc::clone(&anchor.cert)];
+        let mut clock = Clock::new(midnight(date).expect("a date"));
+        assert_eq!(
+            anchor.trust(&mut clock, &path).is_none(),
+            expected,
+            "{digest}, issued {issued}, on {date}"
+        );
+    }
+
+    /// The dates are the browsers' announcements, named in the file.
+    #[test]
+    fn browsers_distrust_some_certificates_of_roots_in_the_store() {
+        // Entrust: issued after 2024-11-30.
+        accepted("43df5774b03e", "2024-11-30", "x", "2025-02-01", true);
+        accepted("43df5774b03e", "2024-12-02", "x", "2025-02-01", false);
+        // Symantec: issued before 2016-06-01 since Firefox 60, all since Firefox 64.
+        accepted("9acfab7e43c8", "2016-05-01", "x", "2018-05-08", true);
+        accepted("9acfab7e43c8", "2016-05-01", "x", "2018-05-09", false);
+        accepted("9acfab7e43c8", "2017-05-01", "x", "2018-05-09", true);
+        accepted("9acfab7e43c8", "2017-05-01", "x", "2018-12-11", false);
+        accepted(
+            "ff856a2d251d",
+            "2017-05-01",
+            "Apple IST CA 2 - G1",
+            "2018-12-11",
+            true,
+        );
+        // WoSign: issued after 2016-10-21, since Firefox 51.
+        accepted("4b22d5a6aec9", "2016-11-01", "x", "2017-01-23", true);
+        accepted("4b22d5a6aec9", "2016-11-01", "x", "2017-01-24", false);
+        accepted("4b22d5a6aec9", "2016-10-21", "x", "2017-02-01", true);
     }
 
     #[test]

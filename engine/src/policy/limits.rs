@@ -37,6 +37,8 @@ pub struct Limits {
     pub keylog_secrets: usize,
     /// Certificates in one chain.
     pub chain_certificates: usize,
+    /// TLS sessions that later ones may resume.
+    pub tls_sessions: usize,
     /// Flows that wait for certificates from the rest of the capture.
     pub waiting_flows: usize,
     /// Different certificates kept for the `certificates` table.
@@ -57,6 +59,9 @@ pub struct Limits {
     pub http_body_bytes: u64,
     /// Bytes that one byte of an HTTP body may inflate to.
     pub http_body_ratio: u64,
+    /// Longest OCSP response, revocation list or certificate fetched over HTTP
+    /// that is read, bytes.
+    pub pki_body_bytes: usize,
     /// HTTP transactions that are put in the order of time at once.
     pub http_ordered: usize,
     /// Clients, endpoints and credentials that are told apart by what they did.
@@ -109,6 +114,8 @@ impl Default for Limits {
             // Five for a TLS 1.3 session, about 200 bytes each.
             keylog_secrets: 1 << 20,
             chain_certificates: 32,
+            // About 200 bytes each beside the certificates, which they share.
+            tls_sessions: 131_072,
             // About 4 KiB each.
             waiting_flows: 8_192,
             max_certificates: 65_536,
@@ -127,6 +134,8 @@ impl Default for Limits {
             http_body_bytes: 64 << 10,
             // Text compresses to a twentieth; DEFLATE cannot exceed 1,032 to one.
             http_body_ratio: 100,
+            // Most revocation lists are far below; the largest have some ten MiB.
+            pki_body_bytes: 1 << 20,
             http_ordered: 16_384,
             // Each takes up to 1.3 KiB, most a tenth of it.
             api_subjects: 16_384,

@@ -97,6 +97,7 @@ fn marked<T>(cx: &mut Cx<'_>, act: impl FnOnce(&mut Cx<'_>) -> T) -> T {
         match row {
             LiveRow::Http(tx) => tx.decrypted = true,
             LiveRow::Dns(query) => query.decrypted(),
+            LiveRow::Pki(_) | LiveRow::Session(_) => {}
         }
     }
     result

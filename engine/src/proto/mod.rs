@@ -97,6 +97,30 @@ pub enum LiveRow {
     Http(Box<plain::http::HttpTransaction>),
     /// For `dns_queries`.
     Dns(dns::DnsQuery),
+    /// What the checks of certificates are told.
+    Pki(Box<PkiBody>),
+    /// A session that later ones may resume.
+    Session(Box<tls::SessionSeen>),
+}
+
+/// A body that speaks of certificates, fetched over HTTP in the clear.
+#[derive(Debug)]
+pub struct PkiBody {
+    /// What it says to be.
+    pub kind: PkiKind,
+    /// As it passed.
+    pub bytes: std::sync::Arc<[u8]>,
+}
+
+/// What a body is, by its media type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PkiKind {
+    /// An OCSP response (RFC 6960 §A.2).
+    Ocsp,
+    /// A revocation list (RFC 2585 §4.2).
+    Crl,
+    /// A certificate (RFC 2585 §4.1).
+    Certificate,
 }
 
 /// How a service was recognised.

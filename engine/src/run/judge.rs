@@ -1,17 +1,21 @@
 //! From a flow that has ended to its rows: what its content said is put into
 //! the row, the checks judge it, and their outcomes are gathered.
 
+use super::sessions::{Inherited, Sessions};
 use crate::anomaly::Anomaly;
 use crate::control::{self, AuditResult, suites};
+use crate::evidence::FlowId;
 use crate::finding::Gatherer;
 use crate::flow::{Ended, FlowHead, FlowRecord, NameOrigin, NameSource};
-use crate::pki::{Pool, Validation, Validator};
+use crate::pki::{Surroundings, Validation, Validator};
 use crate::policy::Policy;
 use crate::proto::SessionFacts;
 use crate::proto::dns::a_label::host_name;
 use crate::proto::plain::PlaintextFacts;
 use crate::proto::plain::http::HttpTransaction;
+use crate::proto::tls::TlsHandshake;
 use crate::table::{HttpRow, TlsRow};
+use crate::time::CaptureTime;
 use std::sync::Arc;
 
 /// A finished flow's rows.
@@ -24,28 +28,59 @@ pub(super) struct Judged {
     pub(super) anomalies: Vec<Anomaly>,
 }
 
-/// What became of the chains of a flow's handshakes.
+/// What became of the chains of a flow's handshakes; a resumed session has that
+/// of the session it points to, as of then.
 pub(super) fn validate(
     policy: &Policy,
     validator: &Validator,
-    facts: &SessionFacts,
-    pool: Option<&Pool>,
+    sessions: &Sessions,
+    ended: &Ended<SessionFacts>,
+    around: Surroundings<'_>,
 ) -> Vec<Option<Arc<Validation>>> {
     let enabled = policy.network.certificates.validation.enabled;
-    facts
+    ended
+        .facts
         .tls
         .iter()
-        .map(|tls| enabled.then(|| validator.handshake(tls, pool)).flatten())
+        .map(|tls| match enabled {
+            true if tls.chain.is_empty() => {
+                let session = inherited(sessions, ended, tls, around.until)?;
+                Some(validator.chain(&session.chain, session.ts, around.pool))
+            }
+            true => validator.handshake(tls, around),
+            false => None,
+        })
         .collect()
+}
+
+fn inherited(
+    sessions: &Sessions,
+    ended: &Ended<SessionFacts>,
+    tls: &TlsHandshake,
+    until: u64,
+) -> Option<Inherited> {
+    let server = (ended.record.dst, ended.record.dst_port);
+    sessions.of(tls, server, until)
 }
 
 /// Judges one flow.
 pub(super) fn judge(
     policy: &Policy,
     gatherer: &mut Gatherer,
+    sessions: &Sessions,
     ended: Ended<SessionFacts>,
     validations: Vec<Option<Arc<Validation>>>,
 ) -> Judged {
+    let until = ended.order.0;
+    let resumed_from: Vec<Option<(FlowId, CaptureTime)>> = ended
+        .facts
+        .tls
+        .iter()
+        .map(|tls| {
+            let session = inherited(sessions, &ended, tls, until)?;
+            Some((session.flow_id, session.ts))
+        })
+        .collect();
     let Ended {
         order,
         record: mut flow,
@@ -62,10 +97,16 @@ pub(super) fn judge(
         .into_iter()
         .zip(outcomes)
         .zip(validations)
-        .map(|((handshake, outcomes), validation)| {
+        .zip(resumed_from)
+        .map(|(((handshake, outcomes), validation), resumed_from)| {
             let suite = handshake.server.as_deref().map(|server| server.cipher);
             let mut row = TlsRow::new(&flow, handshake, outcomes);
             row.validation = validation;
+            row.resumed_from = resumed_from;
+            if resumed_from.is_some() && row.validation.is_some() {
+                let named = control::ns02::validated_hostname(&flow, &row.handshake);
+                row.validated_hostname = named.map(|(name, source)| (name.into(), source));
+            }
             if let Some(suite) = suite {
                 let class = suites::class(policy, suite);
                 row.cipher_class = Some(class.name());

@@ -16,6 +16,7 @@ mod naming;
 mod order;
 mod pipeline;
 mod secrets;
+mod sessions;
 mod usage;
 
 pub use secrets::KeyLogText;
@@ -329,6 +330,14 @@ impl Run<'_> {
                 name: request.validator.store().name().to_owned(),
                 sha256: request.validator.store().sha256(),
                 roots: request.validator.store().len() as u64,
+                revocation_lists: request
+                    .validator
+                    .lists()
+                    .fingerprints()
+                    .map(|digest| hex(&digest))
+                    .collect(),
+                ct_logs_sha256: request.validator.logs().sha256(),
+                ct_logs: request.validator.logs().len() as u64,
             },
             inputs: captures
                 .iter()

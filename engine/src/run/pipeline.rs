@@ -5,20 +5,26 @@ use super::judge::{Judged, judge, judge_http, validate};
 use super::naming::{Naming, names_an_address, wants_name};
 use super::order::Ordering;
 use super::secrets::Secrets;
+use super::sessions::Sessions;
 use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
 use crate::capture::{Batch, CaptureFile, LinkType, ResolvedName, Walked};
 use crate::decode::{self, Datagrams, Decoded, Defragmenter, LinkContext, SHARDS, Segment};
 use crate::error::Result;
 use crate::evidence::PacketRef;
 use crate::finding::Gatherer;
-use crate::flow::{Ended, Live, Place, Shard};
-use crate::pki::{Pool, Validator};
+use crate::flow::{Ended, FlowHead, Live, Place, Shard};
+use crate::pki::{Evidence, Pool, Surroundings, Validator};
 use crate::policy::Policy;
 use crate::proto::session::Session;
-use crate::proto::{LiveRow, SessionFacts};
+use crate::proto::tls::SessionSeen;
+use crate::proto::{LiveRow, PkiBody, PkiKind, SessionFacts};
 use crate::seal::OutputSet;
 use crate::table::{CertificateBook, DnsRow, HttpRow};
 use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Issuers' certificates kept of those that passed over HTTP.
+const MAX_ISSUERS: usize = 1_024;
 
 /// Findings after which a lane gives what it gathered to the pipeline.
 const LANE_FINDINGS: usize = 512;
@@ -35,6 +41,12 @@ pub(super) struct Pipeline<'p> {
     /// Datagrams put together in this batch.
     datagrams: Datagrams,
     certificates: CertificateBook,
+    /// OCSP responses and revocation lists that passed over HTTP.
+    evidence: Evidence,
+    /// Sessions that others may resume.
+    sessions: Sessions,
+    /// Issuers' certificates that did.
+    issuers: Vec<Arc<[u8]>>,
     /// What the lanes gathered and gave up, so that they stay small.
     gatherer: Gatherer,
     /// By which names addresses are known.
@@ -57,6 +69,10 @@ struct Lane {
     /// Flows whose chains wait for certificates from the rest of the capture.
     waiting: Vec<Ended<SessionFacts>>,
     dns: Vec<((u64, u64, u32), DnsRow)>,
+    /// Bodies of public key infrastructure, and the packet that made each whole.
+    bodies: Vec<(u64, PkiBody)>,
+    /// Sessions likewise.
+    sessions: Vec<(u64, FlowHead, Box<SessionSeen>)>,
 }
 
 /// A chunk's place in the numbering of packets.
@@ -96,6 +112,8 @@ impl<'p> Pipeline<'p> {
             http: Vec::new(),
             waiting: Vec::new(),
             dns: Vec::new(),
+            bodies: Vec::new(),
+            sessions: Vec::new(),
         };
         Self {
             policy,
@@ -106,6 +124,9 @@ impl<'p> Pipeline<'p> {
             of_datagrams: Decoded::new(),
             datagrams: Datagrams::default(),
             certificates: CertificateBook::new(policy.limits.max_certificates),
+            evidence: Evidence::default(),
+            sessions: Sessions::new(policy.limits.tls_sessions),
+            issuers: Vec::new(),
             gatherer: Gatherer::new(policy),
             naming: Naming::new(policy.limits.dns_names),
             ordering: Ordering::default(),
@@ -260,6 +281,33 @@ impl<'p> Pipeline<'p> {
             });
     }
 
+    /// Takes what flows of all shards are judged by, in the order of packets:
+    /// sessions, and what passed over HTTP of certificates.
+    fn gather_bodies(&mut self) {
+        let lanes = self.lanes.iter_mut();
+        let mut sessions: Vec<_> = lanes.flat_map(|lane| lane.sessions.drain(..)).collect();
+        sessions.sort_by_key(|(packet, _, seen)| (*packet, seen.key));
+        for (packet, flow, seen) in sessions {
+            self.sessions.add(packet, &flow, *seen);
+        }
+        let lanes = self.lanes.iter_mut();
+        let mut bodies: Vec<(u64, PkiBody)> =
+            lanes.flat_map(|lane| lane.bodies.drain(..)).collect();
+        bodies.sort_by(|(packet, body), (other, of_other)| {
+            (packet, &body.bytes).cmp(&(other, &of_other.bytes))
+        });
+        for (packet, body) in bodies {
+            match body.kind {
+                PkiKind::Ocsp => self.evidence.add_response(packet, &body.bytes),
+                PkiKind::Crl => self.evidence.add_list(packet, &body.bytes),
+                PkiKind::Certificate if self.issuers.len() < MAX_ISSUERS => {
+                    self.issuers.push(body.bytes);
+                }
+                PkiKind::Certificate => {}
+            }
+        }
+    }
+
     /// Takes the names that the file gives to addresses.
     pub(super) fn note_names(&mut self, capture: u32, names: &[ResolvedName]) {
         self.naming.note_file(capture, names);
@@ -309,10 +357,17 @@ impl<'p> Pipeline<'p> {
     fn judge(&mut self) {
         let (policy, validator) = (self.policy, self.validator);
         self.lanes.par_iter_mut().for_each(|lane| {
-            lane.judge(policy, validator);
+            lane.take_live(policy);
             // Time-outs let rows of several flows go with one packet.
             lane.dns.sort_by_key(|(order, _)| *order);
         });
+        // What passed through one shard is evidence in all of them, and which of
+        // it a flow is judged by must not depend on how packets were batched.
+        self.gather_bodies();
+        let (evidence, sessions) = (&self.evidence, &self.sessions);
+        self.lanes
+            .par_iter_mut()
+            .for_each(|lane| lane.judge(policy, validator, evidence, sessions));
     }
 
     /// Writes the DNS rows, by the packet that made them whole.
@@ -400,6 +455,7 @@ impl<'p> Pipeline<'p> {
         self.defragmenter.end(damage);
         let (policy, validator) = (self.policy, self.validator);
         let naming = &self.naming;
+        let (evidence, sessions) = (&self.evidence, &self.sessions);
         // A few shards at a time, so that the rows of all open flows never
         // stand in memory together.
         for lanes in self.lanes.chunks_mut(8) {
@@ -413,7 +469,8 @@ impl<'p> Pipeline<'p> {
                 {
                     naming.name(ended);
                 }
-                lane.judge(policy, validator);
+                lane.take_live(policy);
+                lane.judge(policy, validator, evidence, sessions);
             });
             for lane in lanes {
                 for (_, row) in lane.http.drain(..) {
@@ -452,6 +509,9 @@ impl<'p> Pipeline<'p> {
             return Ok(());
         }
         let mut pool = Pool::default();
+        for der in &self.issuers {
+            pool.add(der);
+        }
         for certificate in self.certificates.certificates() {
             pool.add(&certificate.der);
         }
@@ -461,11 +521,17 @@ impl<'p> Pipeline<'p> {
                 pool.add(&certificate.der);
             }
         }
+        let (evidence, sessions) = (&self.evidence, &self.sessions);
         for lanes in self.lanes.chunks_mut(8) {
             lanes.par_iter_mut().for_each(|lane| {
                 for ended in std::mem::take(&mut lane.waiting) {
-                    let validations = validate(policy, validator, &ended.facts, Some(&pool));
-                    let judged = judge(policy, &mut lane.gatherer, ended, validations);
+                    let around = Surroundings {
+                        pool: Some(&pool),
+                        evidence,
+                        until: ended.order.0,
+                    };
+                    let validations = validate(policy, validator, sessions, &ended, around);
+                    let judged = judge(policy, &mut lane.gatherer, sessions, ended, validations);
                     lane.judged.push(Some(judged));
                 }
             });
@@ -490,9 +556,8 @@ impl<'p> Pipeline<'p> {
 }
 
 impl Lane {
-    /// Judges what has ended. A flow whose chain stops at an issuer that nobody
-    /// sent waits for the end, within `limits.waiting_flows`.
-    fn judge(&mut self, policy: &Policy, validator: &Validator) {
+    /// Takes the rows that are whole.
+    fn take_live(&mut self, policy: &Policy) {
         for Live { order, flow, row } in self.shard.live.drain(..) {
             match row {
                 LiveRow::Http(tx) => {
@@ -500,11 +565,29 @@ impl Lane {
                     self.http.push((order, row));
                 }
                 LiveRow::Dns(query) => self.dns.push((order, DnsRow { flow, query })),
+                LiveRow::Pki(body) => self.bodies.push((order.0, *body)),
+                LiveRow::Session(seen) => self.sessions.push((order.0, flow, seen)),
             }
         }
+    }
+
+    /// Judges what has ended. A flow whose chain stops at an issuer that nobody
+    /// sent waits for the end, within `limits.waiting_flows`.
+    fn judge(
+        &mut self,
+        policy: &Policy,
+        validator: &Validator,
+        evidence: &Evidence,
+        sessions: &Sessions,
+    ) {
         let room = (policy.limits.waiting_flows / SHARDS).max(1);
         for mut ended in self.shard.ended.drain(..) {
-            let validations = validate(policy, validator, &ended.facts, None);
+            let around = Surroundings {
+                pool: None,
+                evidence,
+                until: ended.order.0,
+            };
+            let validations = validate(policy, validator, sessions, &ended, around);
             let incomplete = validations
                 .iter()
                 .flatten()
@@ -516,7 +599,7 @@ impl Lane {
             if incomplete {
                 note_full(&mut ended);
             }
-            let judged = judge(policy, &mut self.gatherer, ended, validations);
+            let judged = judge(policy, &mut self.gatherer, sessions, ended, validations);
             self.judged.push(Some(judged));
         }
     }

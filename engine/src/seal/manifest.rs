@@ -27,6 +27,12 @@ pub struct TrustStoreEntry {
     pub sha256: String,
     /// How many roots.
     pub roots: u64,
+    /// SHA-256 of each revocation list that was given, hex.
+    pub revocation_lists: Vec<String>,
+    /// SHA-256 over the ids of the transparency logs whose keys were known, hex.
+    pub ct_logs_sha256: String,
+    /// How many logs.
+    pub ct_logs: u64,
 }
 
 /// One input, for the manifest.
@@ -128,6 +134,9 @@ pub(super) fn sealed_manifest(
             "name": input.trust_store.name,
             "sha256": input.trust_store.sha256,
             "roots": safe(input.trust_store.roots),
+            "revocation_lists": input.trust_store.revocation_lists,
+            "ct_logs": safe(input.trust_store.ct_logs),
+            "ct_logs_sha256": input.trust_store.ct_logs_sha256,
         },
         "inputs": inputs,
         "outputs": outputs.iter().map(|output| output_json(output)).collect::<Vec<_>>(),

@@ -3,8 +3,10 @@
 
 use super::column::{self as col, Column, Layout, signed, signed32};
 use super::writer::Row;
+use crate::pki::{Cert, lints};
 use crate::proto::x509::{Certificate, Fields};
 use crate::time::CaptureTime;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -367,6 +369,19 @@ impl Row for CertificateRow {
                     "Extensions that do not parse.",
                 ),
                 |f| &f.malformed_extensions,
+            ),
+            col::list_text(
+                (
+                    "lints",
+                    "zlint",
+                    "Rules of RFC 5280 and of the CA/Browser Forum of its day that it breaks, by zlint's names; null where it does not parse.",
+                ),
+                true,
+                |r: &Self| {
+                    let cert = Cert::parse(&r.certificate.der)?;
+                    let broken = lints(&cert, r.role == Role::Leaf);
+                    Some(broken.into_iter().map(Cow::Borrowed).collect())
+                },
             ),
             col::text_opt(
                 ("parse_error", "", "Why the DER does not parse."),

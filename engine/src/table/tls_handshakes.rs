@@ -7,12 +7,14 @@ use crate::control::ns02::validated_hostname;
 use crate::control::{Outcome, Status};
 use crate::evidence::FlowId;
 use crate::flow::FlowRecord;
-use crate::pki::Validation;
+use crate::pki::{CrlStatus, OcspAnswer, Sct, SctStatus, Validation};
 use crate::proto::tls::{
     CertVisibility, ClientHello, Ech, Resumption, Sentinel, TlsHandshake, alert_name, group_name,
-    is_pq_hybrid, suite_name, version_name,
+    is_pq_hybrid, sigalg_name, suite_name, version_name,
 };
+use crate::time::CaptureTime;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -43,6 +45,9 @@ pub struct TlsRow {
     pub validated_hostname: Option<(Box<str>, &'static str)>,
     /// What became of the server's chain.
     pub validation: Option<Arc<Validation>>,
+    /// The flow whose handshake showed the certificates of this resumed session,
+    /// and when it did.
+    pub resumed_from: Option<(FlowId, CaptureTime)>,
 }
 
 impl TlsRow {
@@ -63,6 +68,7 @@ impl TlsRow {
             destination: flow.destination().into_boxed_str(),
             validated_hostname,
             validation: None,
+            resumed_from: None,
             handshake,
             cipher_class: None,
             cipher_deny_pattern: None,
@@ -167,7 +173,7 @@ fn identity_columns() -> Vec<Column<TlsRow>> {
         )
         .content(),
         col::text(
-            ("transport", "", "`tcp`, `starttls-smtp` and the like, `http-connect`, `socks`, `tds` (in its own packets), `quic`, `udp-dtls`."),
+            ("transport", "", "`tcp`, `starttls-smtp` and the like, `quic`, `udp-dtls`."),
             |r: &TlsRow| &r.handshake.transport,
         ),
         col::text_opt(
@@ -268,6 +274,20 @@ fn negotiation_columns() -> Vec<Column<TlsRow>> {
                 "Bits of the DH prime, the export RSA modulus or the group's field.",
             ),
             |r: &TlsRow| r.handshake.key_exchange.bits.map(signed32),
+        ),
+        col::text_written(
+            (
+                "kex_signature",
+                "IANA",
+                "Signature algorithm by which the server signed its key exchange, where visible.",
+            ),
+            true,
+            |r: &TlsRow, out| {
+                let scheme = r.handshake.key_exchange.signature;
+                scheme
+                    .inspect(|&scheme| out.push_str(&sigalg_name(scheme)))
+                    .is_some()
+            },
         ),
         col::boolean_opt(
             (
@@ -370,12 +390,17 @@ fn certificate_columns() -> Vec<Column<TlsRow>> {
             (
                 "leaf_fingerprint",
                 "SHA-256 hex",
-                "The server's certificate; joins `certificates.fingerprint`.",
+                "The server's certificate, of a resumed session the one that it inherits; joins `certificates.fingerprint`.",
             ),
             true,
             |r: &TlsRow, out| {
-                let leaf = r.handshake.chain.first();
-                leaf.inspect(|leaf| col::put_hex(out, &leaf.fingerprint))
+                let sent = r.handshake.chain.first().map(|leaf| leaf.fingerprint);
+                let inherited = || {
+                    let leaf = r.validation.as_ref()?.leaf.as_ref()?;
+                    Some(leaf.fingerprint)
+                };
+                sent.or_else(inherited)
+                    .inspect(|leaf| col::put_hex(out, leaf))
                     .is_some()
             },
         )
@@ -463,8 +488,11 @@ fn validation_columns() -> Vec<Column<TlsRow>> {
         )
         .content(),
         col::time_opt(
-            ("validated_at", "ns", "Moment by which the chain was judged: packet time."),
-            |r: &TlsRow| r.validation.as_ref().map(|_| r.handshake.ts),
+            ("validated_at", "ns", "Moment by which the chain was judged: packet time, for a resumed session that of the handshake which showed it."),
+            |r: &TlsRow| {
+                r.validation.as_ref()?;
+                Some(r.resumed_from.map_or(r.handshake.ts, |(_, ts)| ts))
+            },
         ),
         col::text_opt(
             (
@@ -506,6 +534,71 @@ fn validation_columns() -> Vec<Column<TlsRow>> {
             },
         )
         .identifier(),
+        col::text_opt(
+            (
+                "ocsp_source",
+                "",
+                "OCSP response about the server's certificate: `stapled`, `http_in_capture`, `none`; null without a chain.",
+            ),
+            |r: &TlsRow| {
+                let validation = r.validation.as_ref()?;
+                let source = validation.revocation.ocsp.as_ref().map(|answer| answer.source.name());
+                Some(source.unwrap_or("none"))
+            },
+        ),
+        col::text_opt(
+            (
+                "ocsp_status",
+                "",
+                "What it comes to: `good`, `revoked`, `unknown`, `invalid` (no client may rely on it), `unverified` (cannot be checked); null without one.",
+            ),
+            |r: &TlsRow| ocsp(r).map(|answer| answer.status.name()),
+        ),
+        col::time_opt(
+            ("ocsp_this_update", "ns", "Its thisUpdate; null when it says nothing of this certificate."),
+            |r: &TlsRow| ocsp(r)?.this_update.map(|at| CaptureTime::from_unix(at, 0)),
+        ),
+        col::time_opt(
+            ("ocsp_next_update", "ns", "Its nextUpdate."),
+            |r: &TlsRow| ocsp(r)?.next_update.map(|at| CaptureTime::from_unix(at, 0)),
+        ),
+        col::text_opt(
+            (
+                "crl_status",
+                "",
+                "What revocation lists (given, or fetched over HTTP in the capture) say of the server's certificate: `good`, `revoked`, `not_covered`, `unverified`, `unsupported`; null without one of its issuer.",
+            ),
+            |r: &TlsRow| r.validation.as_ref()?.revocation.crl.map(CrlStatus::name),
+        ),
+        col::int32_opt(
+            (
+                "scts_valid",
+                "",
+                "Signed timestamps (certificate, handshake, OCSP) whose signature is their log's; null without a chain.",
+            ),
+            |r: &TlsRow| count_scts(r, |sct| sct.status == SctStatus::Valid),
+        ),
+        col::int32_opt(
+            ("scts_invalid", "", "Those with another signature, or of the future."),
+            |r: &TlsRow| count_scts(r, |sct| matches!(sct.status, SctStatus::Invalid(_))),
+        ),
+        col::int32_opt(
+            ("sct_logs", "", "Different logs that the timestamps name, checked or not."),
+            |r: &TlsRow| {
+                let scts = &r.validation.as_ref()?.transparency.scts;
+                let logs: BTreeSet<_> = scts.iter().map(|sct| sct.log_id).collect();
+                i32::try_from(logs.len()).ok()
+            },
+        ),
+        col::list_text(
+            ("sct_sources", "", "Where timestamps are: `certificate`, `tls`, `ocsp`."),
+            true,
+            |r: &TlsRow| {
+                let scts = &r.validation.as_ref()?.transparency.scts;
+                let sources: BTreeSet<_> = scts.iter().map(|sct| sct.source).collect();
+                Some(sources.into_iter().map(|source| Cow::Borrowed(source.name())).collect())
+            },
+        ),
         col::boolean_opt(
             (
                 "continued_after_invalid_cert",
@@ -550,6 +643,14 @@ fn course_columns() -> Vec<Column<TlsRow>> {
                     Resumption::Psk => "psk",
                 })
             },
+        ),
+        col::int64_opt(
+            (
+                "resumed_from_flow_id",
+                "",
+                "The flow whose session this one resumes, when its id or ticket was seen there; its certificates are judged as of then.",
+            ),
+            |r: &TlsRow| r.resumed_from.map(|(flow, _)| flow.0),
         ),
         col::boolean(
             ("renegotiation", "", "Not the flow's first handshake."),
@@ -695,6 +796,15 @@ fn course_columns() -> Vec<Column<TlsRow>> {
             |r: &TlsRow| signed(r.handshake.app_bytes[1]),
         ),
     ]
+}
+
+fn ocsp(row: &TlsRow) -> Option<&OcspAnswer> {
+    row.validation.as_ref()?.revocation.ocsp.as_ref()
+}
+
+fn count_scts(row: &TlsRow, of: impl Fn(&Sct) -> bool) -> Option<i32> {
+    let scts = row.validation.as_ref()?.transparency.scts.iter();
+    i32::try_from(scts.filter(|sct| of(sct)).count()).ok()
 }
 
 fn name_column(head: col::Head, get: fn(&TlsRow) -> Option<Cow<'static, str>>) -> Column<TlsRow> {

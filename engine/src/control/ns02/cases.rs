@@ -4,7 +4,7 @@
 use super::{CHECKS, Shown};
 use crate::control::testing::{broken_off, flow, tls};
 use crate::control::{Fact, Outcome, Status, Wants, is_enabled};
-use crate::pki::{Cert, Store, Validator};
+use crate::pki::{Cert, CtLogs, Evidence, Store, Surroundings, Validator};
 use crate::policy::Policy;
 use crate::proto::tls::{CertVisibility, TlsHandshake};
 use crate::proto::x509::{Certificate, CertificateCache};
@@ -16,6 +16,21 @@ const CA: &str = include_str!("../../../../samples/pki/ca.pem");
 const LEAF: &str = include_str!("../../../../samples/pki/rsa.pem");
 /// RSA of 1024 bits, signed with SHA-1 by the leaf, which is no CA.
 const WEAK: &str = include_str!("../../../../samples/pki/weak.pem");
+
+/// Those of `samples/certificates.py`: staples, lists and timestamps of one leaf.
+const UNIT_ROOT: &str = include_str!("../../../../samples/certificates/root.pem");
+const UNIT_CA: &str = include_str!("../../../../samples/certificates/unit/ca.pem");
+const UNIT_LEAF: &str = include_str!("../../../../samples/certificates/unit/leaf.pem");
+const MUST_STAPLE: &str = include_str!("../../../../samples/certificates/unit/must-staple.pem");
+const LOGS: &str = include_str!("../../../../samples/certificates/log.pem");
+const GOOD: &[u8] = include_bytes!("../../../../samples/certificates/unit/ocsp-good.der");
+const REVOKED: &[u8] = include_bytes!("../../../../samples/certificates/unit/ocsp-revoked.der");
+const OLD: &[u8] = include_bytes!("../../../../samples/certificates/unit/ocsp-old.der");
+const CA_GOOD: &[u8] = include_bytes!("../../../../samples/certificates/unit/ocsp-of-ca.der");
+const CA_REVOKED: &[u8] =
+    include_bytes!("../../../../samples/certificates/unit/ocsp-ca-revoked.der");
+const SCTS: &[u8] = include_bytes!("../../../../samples/certificates/unit/scts.bin");
+const FORGED: &[u8] = include_bytes!("../../../../samples/certificates/unit/scts-forged.bin");
 
 fn der(pem: &str) -> Vec<u8> {
     crate::pki::pem_certificates(pem).next().unwrap()
@@ -42,11 +57,36 @@ fn showing(chain: &[&str], host: &str, day: i64) -> TlsHandshake {
     shown
 }
 
+/// The handshake of a server that staples these responses and sends these timestamps.
+fn stapling(leaf: &str, staples: &[&[u8]], scts: Option<&[u8]>) -> TlsHandshake {
+    let mut shown = showing(&[leaf, UNIT_CA], "server.example", 0);
+    let mut client = shown.client.as_deref().cloned().unwrap_or_default();
+    client.status_request = true;
+    shown.client = Some(Arc::new(client));
+    // The generator's certificates began 30 days before it ran.
+    let start = Cert::parse(&der(leaf).into()).unwrap().not_before;
+    shown.ts = CaptureTime::from_unix(start + 30 * 86_400, 0);
+    let mut staples = staples.iter().map(|&staple| Arc::from(staple));
+    shown.ocsp_staple = staples.next();
+    shown.ocsp_more = staples.collect();
+    shown.sct_list = scts.map(Arc::from);
+    shown
+}
+
 fn judged(policy: &str, roots: &[&str], tls: &TlsHandshake) -> Vec<Outcome> {
     let policy = Policy::from_yaml(policy, "case").unwrap();
     let ders: Vec<Vec<u8>> = roots.iter().map(|pem| der(pem)).collect();
     let store = Store::of_certificates("tests", ders.iter().map(Vec::as_slice));
-    let validation = Validator::new(store).handshake(tls, None);
+    let evidence = Evidence::default();
+    let around = Surroundings {
+        pool: None,
+        evidence: &evidence,
+        until: 0,
+    };
+    let mut logs = CtLogs::default();
+    assert_eq!(logs.add_text(LOGS, "tests"), 1);
+    let validator = Validator::new(store).with_logs(logs);
+    let validation = validator.handshake(tls, around);
     let flow = flow(1, 0);
     let mut shown = Shown {
         flow: &flow,
@@ -268,6 +308,81 @@ fn cases() -> Vec<Case> {
             &[("pin", None)],
         ),
         (
+            "staple",
+            none(),
+            &[UNIT_ROOT],
+            stapling(UNIT_LEAF, &[GOOD], Some(SCTS)),
+            &[
+                ("chain", Some(Passed)),
+                ("revocation", Some(Passed)),
+                ("ct", Some(Passed)),
+                ("accepted_anyway", Some(Passed)),
+            ],
+        ),
+        (
+            "revoked",
+            none(),
+            &[UNIT_ROOT],
+            stapling(UNIT_LEAF, &[REVOKED], Some(FORGED)),
+            &[
+                ("revocation", Some(Failed)),
+                ("ct", Some(Warned)),
+                ("accepted_anyway", Some(Failed)),
+            ],
+        ),
+        (
+            "old staple",
+            none(),
+            &[UNIT_ROOT],
+            stapling(UNIT_LEAF, &[OLD], None),
+            &[("revocation", Some(Failed)), ("ct", Some(NotObserved))],
+        ),
+        (
+            "staples for the whole chain",
+            none(),
+            &[UNIT_ROOT],
+            stapling(UNIT_LEAF, &[GOOD, CA_GOOD], None),
+            &[("revocation", Some(Passed))],
+        ),
+        (
+            "a CA revoked",
+            none(),
+            &[UNIT_ROOT],
+            stapling(UNIT_LEAF, &[GOOD, CA_REVOKED], None),
+            &[("revocation", Some(Failed))],
+        ),
+        (
+            "must staple",
+            none(),
+            &[UNIT_ROOT],
+            stapling(MUST_STAPLE, &[], None),
+            &[("revocation", Some(Failed))],
+        ),
+        (
+            "no staple",
+            none(),
+            &[UNIT_ROOT],
+            stapling(UNIT_LEAF, &[], None),
+            &[("revocation", Some(NotObserved))],
+        ),
+        (
+            "not to be checked",
+            "network:\n  certificates:\n    validation:\n      check_revocation: false\n    \
+             certificate_transparency:\n      enabled: false\n"
+                .to_owned(),
+            &[UNIT_ROOT],
+            stapling(UNIT_LEAF, &[REVOKED], Some(FORGED)),
+            &[("revocation", None), ("ct", None)],
+        ),
+        (
+            "too few timestamps",
+            "network:\n  certificates:\n    certificate_transparency:\n      require_scts: 2\n"
+                .to_owned(),
+            &[UNIT_ROOT],
+            stapling(UNIT_LEAF, &[GOOD], Some(SCTS)),
+            &[("ct", Some(Warned))],
+        ),
+        (
             "TLS 1.3",
             none(),
             &[CA],
@@ -282,6 +397,8 @@ fn cases() -> Vec<Case> {
                 ("weak_signature", Some(NotObserved)),
                 ("accepted_anyway", Some(NotObserved)),
                 ("refused", Some(NotObserved)),
+                ("revocation", Some(NotObserved)),
+                ("ct", Some(NotObserved)),
             ],
         ),
     ]

@@ -3,11 +3,13 @@
 
 mod accepted_anyway;
 mod chain;
+mod ct;
 mod expiration;
 mod expiring_soon;
 mod hostname;
 mod pin;
 mod refused;
+mod revocation;
 mod self_signed;
 mod weak_key;
 mod weak_signature;
@@ -25,11 +27,13 @@ use crate::proto::tls::{Auth, CertVisibility, TlsHandshake, suite};
 pub(super) const CHECKS: &[&dyn Audit] = &[
     &accepted_anyway::AcceptedAnyway,
     &chain::Chain,
+    &ct::Ct,
     &expiration::Expiration,
     &expiring_soon::ExpiringSoon,
     &hostname::Hostname,
     &pin::Pin,
     &refused::Refused,
+    &revocation::Revocation,
     &self_signed::SelfSigned,
     &weak_key::WeakKey,
     &weak_signature::WeakSignature,
@@ -190,6 +194,8 @@ pub(super) fn is_enabled(policy: &Policy, check_id: &str) -> bool {
             "NS-02.hostname" => validation.verify_hostname,
             "NS-02.expiration" => validation.check_expiration,
             "NS-02.expiring_soon" => validation.check_expiration && warns(WarnOn::ExpiringSoon),
+            "NS-02.ct" => certificates.certificate_transparency.enabled,
+            "NS-02.revocation" => validation.check_revocation,
             "NS-02.pin" => certificates.pinning.enabled,
             "NS-02.self_signed" => warns(WarnOn::SelfSigned),
             "NS-02.weak_signature" => warns(WarnOn::WeakSignature),

@@ -93,7 +93,7 @@ fn rows_of(
 fn dns(row: LiveRow) -> Option<DnsQuery> {
     match row {
         LiveRow::Dns(row) => Some(row),
-        LiveRow::Http(_) => None,
+        LiveRow::Http(_) | LiveRow::Pki(_) | LiveRow::Session(_) => None,
     }
 }
 

@@ -28,6 +28,9 @@ impl Current {
                 read.vec8()?;
                 let ticket = read.vec16()?;
                 self.facts.issued_ticket_hash = (!ticket.is_empty()).then(|| short_hash(ticket));
+                if let Some(key) = self.facts.issued_ticket_hash {
+                    self.remember(cx, key);
+                }
             }
             8 if !is_client => {
                 let mut extensions = Read(read.vec16()?);

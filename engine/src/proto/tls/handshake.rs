@@ -10,10 +10,11 @@ use super::hello::{self, short_hash};
 use super::read::Read;
 use super::suites::{Auth, Kx, suite};
 use super::{
-    Alert, CertVisibility, Ech, Resumption, TlsHandshake, Version, group_bits, version_rank,
+    Alert, CertVisibility, Ech, Resumption, SessionSeen, TlsHandshake, Version, group_bits,
+    version_rank,
 };
 use crate::anomaly::AnomalyKind;
-use crate::proto::{Cx, Direction};
+use crate::proto::{Cx, Direction, LiveRow};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -109,8 +110,8 @@ impl Handshakes {
                         .map(|name| 24 + name.len())
                         .sum::<usize>()
             });
-            let blobs = [&facts.ocsp_staple, &facts.sct_list];
-            let blobs: usize = blobs.into_iter().flatten().map(|blob| blob.len()).sum();
+            let blobs = [&facts.ocsp_staple, &facts.sct_list].into_iter().flatten();
+            let blobs: usize = blobs.chain(&facts.ocsp_more).map(|blob| blob.len()).sum();
             size_of::<TlsHandshake>()
                 + 512
                 + client
@@ -342,7 +343,7 @@ impl Handshakes {
     }
 
     /// What the keys follow from, once both hellos were seen.
-    pub(in crate::proto) fn keying(&self) -> Option<Keying> {
+    pub(super) fn keying(&self) -> Option<Keying> {
         let now = self.now.as_ref()?;
         let server = now.facts.server.as_deref()?;
         Some(Keying {
@@ -383,11 +384,7 @@ impl Handshakes {
     }
 
     /// Says of the handshake under way that its records were opened, or why not.
-    pub(in crate::proto) fn decryption(
-        &mut self,
-        source: &'static str,
-        failure: Option<&'static str>,
-    ) {
+    pub(super) fn decryption(&mut self, source: &'static str, failure: Option<&'static str>) {
         if let Some(now) = &mut self.now {
             let facts = &mut now.facts;
             facts.decryption_source.get_or_insert(source);
@@ -497,12 +494,10 @@ impl Handshakes {
         self.letter(true, 'c');
         let fresh = self.now.is_none();
         let carrier = self.carrier;
-        let another = carrier == Carrier::Stream && !self.done.is_empty();
         let now = self.begin(cx);
         now.hello_again = false;
         if fresh {
             now.facts.history.push('C');
-            now.facts.renegotiation = another;
         }
         let hello::ParsedClient {
             hello,
@@ -615,6 +610,9 @@ impl Handshakes {
                 read.take(4)?;
                 let ticket = read.vec16()?;
                 now.facts.issued_ticket_hash = (!ticket.is_empty()).then(|| short_hash(ticket));
+                if let Some(key) = now.facts.issued_ticket_hash {
+                    now.remember(cx, key);
+                }
             }
             11 => {
                 now.server_flight |= !is_client;
@@ -634,6 +632,9 @@ impl Handshakes {
                         now.facts.cert_visibility = CertVisibility::Visible;
                     }
                     now.facts.chain = chain;
+                    if let Some(key) = now.facts.session_id_hash {
+                        now.remember(cx, key);
+                    }
                 }
             }
             12 => {
@@ -651,10 +652,9 @@ impl Handshakes {
                 now.facts.key_exchange.client_signature = Some(read.u16()?);
             }
             22 => {
-                // Status type, then the response (RFC 6066 §8, RFC 6961 §2.2).
-                let _status_type = read.u8()?;
-                let response = read.vec24()?;
-                now.facts.ocsp_staple = (!response.is_empty()).then(|| response.into());
+                let mut staples = staples(body, cx.limits.chain_certificates)?.into_iter();
+                now.facts.ocsp_staple = staples.next().flatten();
+                now.facts.ocsp_more = staples.flatten().collect();
             }
             _ => {}
         }
@@ -716,6 +716,27 @@ impl Current {
         self.facts.version.and_then(version_rank) >= Some(4)
     }
 
+    /// Tells of a session that others may resume by its id or ticket.
+    pub(super) fn remember(&self, cx: &mut Cx<'_>, key: [u8; 8]) {
+        let facts = &self.facts;
+        let parent = match facts.chain.is_empty() {
+            true => facts.offered_ticket_hash,
+            false => None,
+        };
+        if facts.chain.is_empty() && parent.is_none() {
+            return;
+        }
+        let client = facts.client.as_deref();
+        let server_name = client.and_then(|client| client.server_name.as_deref());
+        cx.rows.push(LiveRow::Session(Box::new(SessionSeen {
+            key,
+            chain: facts.chain.clone(),
+            parent,
+            ts: facts.ts,
+            server_name: server_name.map(Into::into),
+        })));
+    }
+
     fn finish(mut self) -> TlsHandshake {
         let facts = &mut self.facts;
         if facts.cert_visibility == CertVisibility::None && facts.resumed.is_some() {
@@ -773,6 +794,29 @@ impl Current {
     }
 }
 
+/// The responses of a CertificateStatus in the order of the chain: one (RFC 6066
+/// §8), or one for each certificate and `None` where there is none (RFC 6961
+/// §2.2); at most `max`. TLS 1.3 has the same in an extension (RFC 8446 §4.4.2.1).
+pub(super) fn staples(body: &[u8], max: usize) -> Option<Vec<Option<Arc<[u8]>>>> {
+    let response = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.into());
+    let mut read = Read(body);
+    match read.u8()? {
+        1 => Some(vec![response(read.vec24()?)]),
+        2 => {
+            let mut list = Read(read.vec24()?);
+            let mut found = Vec::new();
+            while !list.is_empty() {
+                let bytes = list.vec24()?;
+                if found.len() < max {
+                    found.push(response(bytes));
+                }
+            }
+            Some(found)
+        }
+        _ => Some(Vec::new()),
+    }
+}
+
 /// Length of a big-endian number in bits.
 fn bits(number: &[u8]) -> u32 {
     let zeros = number.iter().take_while(|&&byte| byte == 0).count();
@@ -781,4 +825,38 @@ fn bits(number: &[u8]) -> u32 {
     u32::try_from(significant.len() * 8)
         .unwrap_or(u32::MAX)
         .saturating_sub(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::staples;
+
+    #[track_caller]
+    fn reads(body: &[u8], expected: Option<&[Option<&[u8]>]>) {
+        let found = staples(body, 2);
+        let found: Option<Vec<Option<&[u8]>>> = found
+            .as_ref()
+            .map(|found| found.iter().map(Option::as_deref).collect());
+        assert_eq!(found.as_deref(), expected, "{body:02x?}");
+    }
+
+    /// RFC 6066 §8 and RFC 6961 §2.2, where an empty response stands for none.
+    #[test]
+    fn staples_stand_in_the_order_of_the_chain() {
+        reads(&[1, 0, 0, 1, 7], Some(&[Some(&[7])]));
+        reads(&[1, 0, 0, 0], Some(&[None]));
+        reads(&[1, 0, 0, 2, 7], None);
+        reads(
+            &[2, 0, 0, 7, 0, 0, 0, 0, 0, 1, 8],
+            Some(&[None, Some(&[8])]),
+        );
+        reads(
+            &[2, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            Some(&[None, None]),
+        );
+        reads(&[2, 0, 0, 4, 0, 0, 1, 8], Some(&[Some(&[8])]));
+        reads(&[2, 0, 0, 3, 0, 0, 1], None);
+        reads(&[3], Some(&[]));
+        reads(&[], None);
+    }
 }

@@ -19,7 +19,6 @@ mod session;
 mod suite_table;
 mod suites;
 
-pub(in crate::proto) use decrypt::{Keying, Known, known};
 pub(in crate::proto) use expand::expand_label;
 pub use names::{
     alert_name, extension_name, group_bits, group_name, is_pq_hybrid, sigalg_name, version_name,
@@ -202,6 +201,22 @@ pub struct KeyExchange {
     pub client_signature: Option<u16>,
 }
 
+/// A session that can be resumed: what later handshakes name it by, and the
+/// certificates that its server showed.
+#[derive(Clone, Debug)]
+pub struct SessionSeen {
+    /// Of its id or ticket, as in [`TlsHandshake::offered_ticket_hash`].
+    pub key: [u8; 8],
+    /// The server's chain; empty for a ticket that a resumed session was given.
+    pub chain: Vec<Arc<Certificate>>,
+    /// What the session itself resumed.
+    pub parent: Option<[u8; 8]>,
+    /// Time of the handshake.
+    pub ts: CaptureTime,
+    /// Whom its client asked for.
+    pub server_name: Option<Box<str>>,
+}
+
 /// One TLS handshake, complete or not.
 #[derive(Clone, Debug, Default)]
 pub struct TlsHandshake {
@@ -235,6 +250,8 @@ pub struct TlsHandshake {
     pub client_cert_sent: bool,
     /// Stapled OCSP response as sent.
     pub ocsp_staple: Option<Arc<[u8]>>,
+    /// Those for the further certificates of the chain (RFC 6961), where there are any.
+    pub ocsp_more: Vec<Arc<[u8]>>,
     /// SCT list of the TLS extension as sent.
     pub sct_list: Option<Arc<[u8]>>,
     /// Both sides finished, as far as an observer can tell (Zeek's `established`).

@@ -1,6 +1,6 @@
 //! What is read of a body while it passes, for every version of HTTP alike:
 //! forms for passwords, JSON for methods, models and passwords, DNS messages.
-//! Bodies themselves are never kept.
+//! Of bodies themselves only those are kept that certificates are judged by.
 
 use super::super::reader::{Role, Scene, append_wiping};
 use super::super::text::bounded;
@@ -9,6 +9,7 @@ use super::doh::{Doh, MAX_MESSAGE};
 use super::transaction::{Carrier, HttpTransaction, Oddity, Text};
 use super::{fields, head, secrets};
 use crate::anomaly::AnomalyKind;
+use crate::proto::{LiveRow, PkiBody, PkiKind};
 use zeroize::Zeroizing;
 
 /// Bytes of a JSON body that are looked at.
@@ -28,6 +29,11 @@ pub(super) enum Peek {
     Json(Box<JsonPeek>),
     /// A DNS message.
     Dns(Zeroizing<Vec<u8>>),
+    /// What speaks of certificates, whole or not at all.
+    Pki {
+        kept: Vec<u8>,
+        kind: PkiKind,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -62,12 +68,22 @@ impl Peek {
         }
     }
 
-    /// What of an answer's body is read: DNS messages alone.
+    /// What of an answer's body is read: DNS messages, and what speaks of
+    /// certificates (RFC 2585 §4, RFC 6960 §A.2).
     pub(super) fn of_answer(tx: &HttpTransaction) -> Self {
-        if tx.text(Text::ResponseType) == Some(fields::DNS_MESSAGE) {
-            Self::Dns(Zeroizing::default())
-        } else {
-            Self::Nothing
+        let kind = match tx.text(Text::ResponseType) {
+            Some(fields::DNS_MESSAGE) => return Self::Dns(Zeroizing::default()),
+            Some("application/ocsp-response") => PkiKind::Ocsp,
+            Some("application/pkix-crl" | "application/x-pkcs7-crl") => PkiKind::Crl,
+            Some("application/pkix-cert" | "application/x-x509-ca-cert") => PkiKind::Certificate,
+            _ => return Self::Nothing,
+        };
+        match tx.status {
+            Some(200) => Self::Pki {
+                kept: Vec::new(),
+                kind,
+            },
+            _ => Self::Nothing,
         }
     }
 
@@ -95,6 +111,20 @@ impl Peek {
                 peek.push(scene, tx, bytes);
                 peek.taken < MAX_JSON && !peek.json.is_over()
             }
+            Self::Pki { kept, kind } => {
+                let cx = &mut *scene.cx;
+                if bytes.len() > cx.limits.pki_body_bytes.saturating_sub(kept.len()) {
+                    let kind = *kind;
+                    cx.anomalies
+                        .note(AnomalyKind::HttpLimit, cx.ts, cx.packet, || {
+                            format!("a body ({kind:?}) longer than limits.pki_body_bytes")
+                        });
+                    *self = Self::Nothing;
+                    return false;
+                }
+                kept.extend_from_slice(bytes);
+                true
+            }
         }
     }
 
@@ -110,6 +140,13 @@ impl Peek {
             Self::Nothing => {}
             Self::Dns(message) => doh.message(scene, from, &message),
             Self::Json(peek) => peek.finish(tx),
+            Self::Pki { kept, kind } => {
+                if !kept.is_empty() {
+                    let bytes = kept.into();
+                    let body = Box::new(PkiBody { kind, bytes });
+                    scene.cx.rows.push(LiveRow::Pki(body));
+                }
+            }
             Self::Whole {
                 mut kept,
                 coding,
@@ -147,6 +184,7 @@ impl Peek {
             Self::Nothing => 0,
             Self::Whole { kept, .. } => kept.capacity(),
             Self::Dns(kept) => kept.capacity(),
+            Self::Pki { kept, .. } => kept.capacity(),
             Self::Json(peek) => size_of::<JsonPeek>() + peek.json.heap_bytes(),
         }
     }
