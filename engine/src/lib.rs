@@ -19,6 +19,7 @@ pub mod finding;
 pub mod table;
 pub mod behaviour;
 pub mod seal;
+pub mod inventory;
 pub mod run;
 
 pub use error::Error;

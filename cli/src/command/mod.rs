@@ -5,6 +5,7 @@ mod analyze;
 mod audit;
 mod key;
 mod policy;
+mod report;
 mod reseal;
 mod verify;
 
@@ -21,6 +22,7 @@ pub fn run(cli: Cli, environment_key: EnvironmentKey) -> Result<Outcome> {
         Command::Analyze(arguments) => analyze::run(arguments, environment_key, &screen),
         Command::Verify(arguments) => verify::run(arguments, &environment_key, &screen),
         Command::Audit(arguments) => audit::run(arguments, &environment_key, &screen),
+        Command::Report(arguments) => report::run(arguments, &environment_key),
         Command::Policy(arguments) => policy::run(arguments),
         Command::Key(arguments) => key::run(arguments, &environment_key),
         Command::Reseal(arguments) => reseal::run(&arguments, &environment_key),

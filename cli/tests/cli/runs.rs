@@ -263,6 +263,27 @@ fn an_audit_fails_on_what_is_selected() {
 }
 
 #[test]
+fn the_cryptography_in_use_is_reported_of_an_intact_run() {
+    let place = analysed(&capture::ftp_login());
+    let folder = place.run_folder("out");
+    let run = text(&folder);
+    let ended = place.run_keyed(&["report", run, "--crypto"]).code(0);
+    assert!(
+        ended.stdout.starts_with("kind,name,identifier,"),
+        "{ended:#?}"
+    );
+    let ended = place
+        .run_keyed(&["report", run, "--crypto", "--format", "cyclonedx"])
+        .code(0);
+    let bill: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(bill.get("specVersion"), Some(&"1.6".into()));
+    place.run_keyed(&["report", run]).code(2).says("--crypto");
+    std::fs::write(folder.join("tls_handshakes.parquet"), "changed").expect("written");
+    let ended = place.run_keyed(&["report", run, "--crypto"]).code(1);
+    assert_eq!(ended.stdout, "");
+}
+
+#[test]
 fn an_audit_speaks_json_and_junit() {
     let place = analysed(&capture::ftp_login());
     let folder = place.run_folder("out");
