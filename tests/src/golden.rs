@@ -5,6 +5,7 @@
 
 use crate::public::list;
 use crate::runs::{self, How, Row, number, text};
+use nsforensics_engine::policy::Policy;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -123,6 +124,26 @@ fn row_differences(folder: &Path, table: &str, wanted: Option<&Value>) -> Vec<St
     problems
 }
 
+/// How an expectation wants its capture judged; files stand beside it.
+fn how(expected: &Value, path: &Path) -> How {
+    let beside = |key: &str| {
+        expected
+            .get(key)
+            .and_then(Value::as_str)
+            .map(|name| path.with_file_name(name))
+    };
+    let policy = expected.get("policy").and_then(Value::as_str);
+    How {
+        roots: beside("roots"),
+        crl: beside("crl"),
+        ct_logs: beside("ct_logs"),
+        policy: policy.map_or_else(Policy::built_in, |text| {
+            Policy::from_yaml(text, "expectation").expect("a policy")
+        }),
+        ..How::default()
+    }
+}
+
 #[test]
 fn samples_show_what_they_were_made_to_show() {
     let mut problems = Vec::new();
@@ -134,8 +155,12 @@ fn samples_show_what_they_were_made_to_show() {
             serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
         let name = expected["capture"].as_str().expect("the capture's name");
         let out = tempfile::tempdir().expect("a temporary folder");
-        let report = runs::run(&path.with_file_name(name), out.path(), &How::default())
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let report = runs::run(
+            &path.with_file_name(name),
+            out.path(),
+            &how(&expected, &path),
+        )
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
         let found = differences(&expected, &report.folder);
         problems.extend(found.iter().map(|problem| format!("{name}: {problem}")));
         for row in runs::table(&report.folder, "verdicts") {

@@ -1,6 +1,6 @@
 //! Runs for the tests: analyse, then read the tables back.
 
-use nsforensics_engine::pki::{Store, StoreChoice, Validator};
+use nsforensics_engine::pki::{CtLogs, GivenLists, Store, StoreChoice, Validator};
 use nsforensics_engine::policy::Policy;
 use nsforensics_engine::run::{KeyLogText, Observer, Report, Request, analyze};
 use nsforensics_engine::seal::Key;
@@ -29,6 +29,10 @@ pub struct How {
     pub roots: Option<PathBuf>,
     /// Key logs to decrypt with.
     pub key_logs: Vec<PathBuf>,
+    /// Revocation list.
+    pub crl: Option<PathBuf>,
+    /// Transparency logs beyond the built-in ones.
+    pub ct_logs: Option<PathBuf>,
 }
 
 impl How {
@@ -40,6 +44,19 @@ impl How {
             None => Store::default(),
         }
     }
+
+    fn validator(&self) -> Validator {
+        let (mut lists, mut logs) = (GivenLists::default(), CtLogs::built_in());
+        if let Some(path) = &self.crl {
+            lists.add_file(path).expect("a readable list");
+        }
+        if let Some(path) = &self.ct_logs {
+            logs.add_file(path).expect("readable logs");
+        }
+        Validator::new(self.store())
+            .with_lists(lists)
+            .with_logs(logs)
+    }
 }
 
 impl Default for How {
@@ -50,6 +67,8 @@ impl Default for How {
             policy: Policy::built_in(),
             roots: None,
             key_logs: Vec::new(),
+            crl: None,
+            ct_logs: None,
         }
     }
 }
@@ -62,7 +81,6 @@ pub fn run(capture: &Path, out: &Path, how: &How) -> nsforensics_engine::error::
         policy: how.policy.clone(),
         policy_name: "built-in".to_owned(),
         key: Key::from_secret(SECRET).expect("the test key is long enough"),
-        validator: Validator::new(how.store()),
         key_logs: how
             .key_logs
             .iter()
@@ -71,6 +89,7 @@ pub fn run(capture: &Path, out: &Path, how: &How) -> nsforensics_engine::error::
                 KeyLogText::new(path.to_string_lossy().into_owned(), text)
             })
             .collect(),
+        validator: how.validator(),
         threads: how.threads,
         chunk_bytes: how.chunk_bytes,
         hash: true,
@@ -114,4 +133,21 @@ pub fn text<'r>(row: &'r Row, column: &str) -> &'r str {
 /// A column as a number, `None` where it is null.
 pub fn number(row: &Row, column: &str) -> Option<i64> {
     row.get(column).and_then(Value::as_i64)
+}
+
+/// SHA-256 as the tables write it.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use sha2::{Digest as _, Sha256};
+    use std::fmt::Write as _;
+    let digest = Sha256::digest(bytes);
+    digest.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// The day of a moment in seconds, as `2020-01-31`.
+pub fn day(seconds: i64) -> String {
+    let text = nsforensics_engine::time::CaptureTime::from_unix(seconds, 0).to_string();
+    text.chars().take(10).collect()
 }
