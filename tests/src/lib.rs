@@ -29,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     ("http", http),
     ("dns", dns),
     ("x509", x509),
+    ("pki", pki),
     ("policy", policy),
     ("manifest", manifest),
 ];
@@ -426,6 +427,46 @@ pub fn seeds() -> Vec<Vec<u8>> {
 pub fn x509(bytes: &[u8]) {
     let certificate = CertificateCache::default().get(bytes);
     assert_eq!(&*certificate.der, bytes);
+}
+
+/// Certificates, OCSP responses, revocation lists and timestamps of anybody are
+/// judged, and what nobody signed is never good.
+pub fn pki(bytes: &[u8]) {
+    use nsforensics_engine::pki::{
+        CrlStatus, CtLogs, Evidence, GivenLists, OcspStatus, SctStatus, Store, Surroundings,
+        Validator,
+    };
+    use nsforensics_engine::proto::tls::TlsHandshake;
+    use std::sync::LazyLock;
+
+    /// Mutations come in millions; the roots are read once.
+    static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
+        Validator::new(Store::of_certificates("none", [])).with_logs(CtLogs::default())
+    });
+    let mut cache = CertificateCache::default();
+    let tls = TlsHandshake {
+        chain: vec![cache.get(bytes), cache.get(bytes)],
+        ocsp_staple: Some(bytes.into()),
+        ocsp_more: vec![bytes.into()],
+        sct_list: Some(bytes.into()),
+        ..TlsHandshake::default()
+    };
+    let mut evidence = Evidence::default();
+    evidence.add_response(0, &bytes.into());
+    evidence.add_list(0, &bytes.into());
+    GivenLists::default().add(bytes);
+    let around = Surroundings {
+        pool: None,
+        evidence: &evidence,
+        until: 0,
+    };
+    let validation = VALIDATOR.handshake(&tls, around).expect("there is a chain");
+    assert!(!validation.is_trusted());
+    let revocation = &validation.revocation;
+    let good = revocation.ocsp.as_ref().map(|answer| answer.status) == Some(OcspStatus::Good);
+    assert!(!good && revocation.crl != Some(CrlStatus::Good));
+    let scts = &validation.transparency.scts;
+    assert!(scts.len() <= 48 && scts.iter().all(|sct| sct.status != SctStatus::Valid));
 }
 
 /// A policy that is read means the same when it is written and read again.

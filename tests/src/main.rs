@@ -3,9 +3,9 @@
 //! Tests that need the public captures look for them in `NSF_CAPTURES`, else
 //! beside the project in `../shared/captures`, and say so when they skip.
 
-mod decrypted;
 mod golden;
 mod http;
+mod openssl;
 mod public;
 mod repeat;
 mod runs;
