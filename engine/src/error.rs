@@ -56,6 +56,14 @@ pub enum Error {
         /// What the Parquet library said.
         message: String,
     },
+    /// A file of indicators cannot be used.
+    #[error("{}: indicators: {reason}", path.display())]
+    Indicators {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// No input could be read at all.
     #[error("no readable input: {0}")]
     NoInput(String),

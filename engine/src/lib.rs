@@ -14,6 +14,7 @@ pub mod decode;
 pub mod proto;
 pub mod pki;
 pub mod flow;
+pub mod indicator;
 pub mod control;
 pub mod finding;
 pub mod table;

@@ -32,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("pki", pki),
     ("policy", policy),
     ("manifest", manifest),
+    ("indicators", indicators),
 ];
 
 /// Any chunk size gives the same packets and the same damage.
@@ -478,6 +479,35 @@ pub fn policy(bytes: &[u8]) {
         let again = Policy::from_yaml(&policy.to_yaml(), "again").expect("what is written reads");
         assert_eq!(again.digest(), policy.digest());
     }
+}
+
+/// A file of indicators gives what it gives, however often it is read, and every
+/// indicator is found by its own value.
+pub fn indicators(bytes: &[u8]) {
+    use nsforensics_engine::indicator::{Kind, Set, Sort};
+    let mut set = Set::new(1_000);
+    let summary = set.add_bytes("fuzz", bytes).clone();
+    assert!(summary.problems.len() as u64 <= summary.problem_count);
+    for place in 0..u32::try_from(set.len()).unwrap_or(0) {
+        let Some(one) = set.get(place) else { continue };
+        let sort = match one.kind {
+            Kind::Address | Kind::Domain | Kind::ExactDomain => Sort::Host,
+            Kind::Url => Sort::Url,
+            Kind::File => Sort::File,
+            Kind::Ja3 => Sort::Ja3,
+            Kind::Ja3s => Sort::Ja3s,
+            Kind::Ja4 => Sort::Ja4,
+            Kind::Certificate => Sort::Certificate,
+            Kind::Key => Sort::Key,
+            Kind::Serial => Sort::Serial,
+            Kind::Network => continue,
+        };
+        let mut is_found = false;
+        set.look(sort, &one.value, |found| is_found |= found == place);
+        assert!(is_found, "{one:?}");
+    }
+    let mut again = Set::new(1_000);
+    assert_eq!(again.add_bytes("fuzz", bytes), &summary);
 }
 
 /// A manifest is parsed or refused.

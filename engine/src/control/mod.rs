@@ -1,6 +1,7 @@
 //! Facts and policy in, outcomes out. A check is one file and one line in its
 //! control's registry; it sees no bytes and keeps no state.
 
+pub mod basis;
 pub mod docs;
 pub mod ns01;
 pub mod ns02;
@@ -462,6 +463,7 @@ mod tests {
             ("NS-04.domain_generation", "medium"),
             ("NS-04.http_c2", "high"),
             ("NS-04.icmp_tunneling", "high"),
+            ("NS-04.indicator", "high"),
             ("NS-04.known_c2", "critical"),
             ("NS-04.unknown_destination", "high"),
         ];

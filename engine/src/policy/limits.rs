@@ -70,6 +70,8 @@ pub struct Limits {
     pub behaviour_names: usize,
     /// Subjects (pairs of hosts and the like) that each of them keeps.
     pub behaviour_subjects: usize,
+    /// Indicators of threat intelligence.
+    pub indicators: usize,
     /// DNS questions of one flow that wait for an answer.
     pub dns_waiting: usize,
     /// Seconds after which a DNS question counts as unanswered.
@@ -143,6 +145,8 @@ impl Default for Limits {
             behaviour_names: 4_194_304,
             // From 16 bytes to some hundred each, by detector.
             behaviour_subjects: 4_194_304,
+            // Some 200 bytes each; the largest public lists have some 100,000.
+            indicators: 1_000_000,
             // A client asks a few at a time; between two resolvers that share one
             // port some hundred may be open.
             dns_waiting: 256,

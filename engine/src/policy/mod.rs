@@ -13,8 +13,8 @@ mod values;
 pub use alerts::{Address, AlertDestination, AlertKind, expand, variables};
 pub use limits::Limits;
 pub use shape::*;
-pub(crate) use values::glob;
 pub use values::{Cidr, Pin, SuitePattern, TlsVersion};
+pub(crate) use values::{glob, number as number_of};
 
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
@@ -341,6 +341,7 @@ fn problems(shape: &Shape) -> Vec<(&'static str, String)> {
         ("limits.behaviour_names", limits.behaviour_names, 1_024),
         ("limits.behaviour_subjects", limits.behaviour_subjects, 1),
         ("limits.dns_names", limits.dns_names, 1),
+        ("limits.indicators", limits.indicators, 1),
         ("limits.dns_waiting", limits.dns_waiting, 1),
         ("limits.dns_answer_bytes", limits.dns_answer_bytes, 512),
     ] {

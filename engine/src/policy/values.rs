@@ -126,6 +126,11 @@ pub struct Cidr {
 }
 
 impl Cidr {
+    /// The network as a number, IPv4 as mapped into IPv6, and the bits of it that count.
+    pub(crate) fn parts(&self) -> (u128, u32) {
+        (self.network, self.bits)
+    }
+
     /// Whether the address lies in the network.
     pub fn contains(&self, address: IpAddr) -> bool {
         let shift = 128 - self.bits;
@@ -134,7 +139,7 @@ impl Cidr {
 }
 
 /// An address as a number; IPv4 as mapped into IPv6.
-fn number(address: IpAddr) -> u128 {
+pub(crate) fn number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => Ipv6Addr::to_bits(v4.to_ipv6_mapped()),
         IpAddr::V6(v6) => v6.to_bits(),

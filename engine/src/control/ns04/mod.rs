@@ -13,6 +13,7 @@ mod domain_generation;
 mod found;
 mod http_c2;
 mod icmp_tunneling;
+mod indicator;
 mod information;
 mod known_c2;
 mod rows;
@@ -27,6 +28,7 @@ pub use found::{
     Detected, Found, Judgement, MAX_FLOWS, MAX_PACKETS, Measure, Numbers, Population, Scene, Tally,
     Trail, rounded,
 };
+pub use indicator::Indicators;
 pub use rows::{
     Columns, Flags, Floats, Ids, Ints, Lists, NameId, Names, Places, Rows, Seen, Texts,
 };
@@ -62,6 +64,23 @@ pub trait Detector: Send + Debug {
     fn judge(self: Box<Self>, scene: &Scene<'_>) -> Judgement;
 }
 
+static NO_INDICATORS: Indicators = Indicators(None);
+
+/// [`DETECTORS`] with the user's indicators.
+pub fn with_indicators(indicators: &Indicators) -> Vec<&dyn Behaviour> {
+    let id = indicators.meta().id;
+    DETECTORS
+        .iter()
+        .map(|&check| {
+            if check.meta().id == id {
+                indicators as &dyn Behaviour
+            } else {
+                check
+            }
+        })
+        .collect()
+}
+
 /// The detectors, sorted by id.
 pub static DETECTORS: &[&dyn Behaviour] = &[
     &dns_tunneling::DnsTunneling,
@@ -69,6 +88,7 @@ pub static DETECTORS: &[&dyn Behaviour] = &[
     &domain_generation::DomainGeneration,
     &http_c2::HttpC2,
     &icmp_tunneling::IcmpTunneling,
+    &NO_INDICATORS,
     &known_c2::KnownC2,
     &unknown_destination::UnknownDestination,
 ];

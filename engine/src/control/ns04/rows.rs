@@ -10,7 +10,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampNanosecondType,
 };
-use arrow_array::{Array, BooleanArray, ListArray, PrimitiveArray, RecordBatch, StringArray};
+use arrow_array::{
+    Array, BooleanArray, DictionaryArray, ListArray, PrimitiveArray, RecordBatch, StringArray,
+};
 use arrow_schema::DataType;
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
@@ -226,8 +228,18 @@ impl<'a> Rows<'a> {
 
     /// A column of texts.
     pub fn texts(&self, column: &str) -> Texts<'a> {
-        let array = self.batch.column_by_name(column);
-        Texts(array.and_then(|array| array.as_string_opt::<i32>()))
+        let Some(array) = self.batch.column_by_name(column) else {
+            return Texts::Absent;
+        };
+        // Another detector may have asked for the same column as numbers.
+        match (array.as_string_opt::<i32>(), array.as_dictionary_opt()) {
+            (Some(array), _) => Texts::Plain(array),
+            (None, Some(array)) => match array.values().as_string_opt::<i32>() {
+                Some(values) => Texts::Numbered(array, values),
+                None => Texts::Absent,
+            },
+            (None, None) => Texts::Absent,
+        }
     }
 
     /// A column of lists of texts.
@@ -396,13 +408,32 @@ impl Flags<'_> {
 
 /// Texts of a column.
 #[derive(Clone, Copy, Debug)]
-pub struct Texts<'a>(Option<&'a StringArray>);
+pub enum Texts<'a> {
+    /// The run has no such column.
+    Absent,
+    /// As they stand in the table.
+    Plain(&'a StringArray),
+    /// By number, where they repeat.
+    Numbered(&'a DictionaryArray<Int32Type>, &'a StringArray),
+}
 
 impl<'a> Texts<'a> {
     /// Of one row; `None` for null.
     pub fn get(&self, row: usize) -> Option<&'a str> {
-        let array = self.0?;
-        (row < array.len() && array.is_valid(row)).then(|| array.value(row))
+        let value = |array: &'a StringArray, row: usize| {
+            (row < array.len() && array.is_valid(row)).then(|| array.value(row))
+        };
+        match *self {
+            Self::Absent => None,
+            Self::Plain(array) => value(array, row),
+            Self::Numbered(array, values) => {
+                if row >= array.len() || array.is_null(row) {
+                    return None;
+                }
+                let number = array.keys().value(row);
+                value(values, usize::try_from(number).ok()?)
+            }
+        }
     }
 }
 
@@ -420,6 +451,25 @@ impl Lists<'_> {
         let values = array.value(row);
         let values = values.as_string_opt::<i32>()?;
         Some(values.iter().any(|value| value == Some(text)))
+    }
+
+    /// Calls `each` with the texts of one row.
+    pub fn each(&self, row: usize, mut each: impl FnMut(&str)) {
+        let Some(array) = self
+            .0
+            .filter(|array| row < array.len() && array.is_valid(row))
+        else {
+            return;
+        };
+        let items = array.value(row);
+        let Some(texts) = items.as_string_opt::<i32>() else {
+            return;
+        };
+        for index in 0..texts.len() {
+            if texts.is_valid(index) {
+                each(texts.value(index));
+            }
+        }
     }
 }
 

@@ -169,7 +169,7 @@ fn names(tx: &mut HttpTransaction, text: Text, fields: &[Field<'_>]) {
 }
 
 /// Names of parameters with the lengths of their values: any value may be a secret.
-fn redact_query(query: &[u8], out: &mut String) {
+pub(super) fn redact_query(query: &[u8], out: &mut String) {
     use std::fmt::Write as _;
     for (number, pair) in query.split(|byte| *byte == b'&').take(64).enumerate() {
         if number > 0 {
@@ -218,7 +218,7 @@ fn is_name(name: &[u8]) -> bool {
 
 /// A path up to where it stops being one: parameters of a segment (RFC 3986
 /// §3.3), an encoded query or user hold values, of which only the length is told.
-fn show_path(path: &[u8], out: &mut String) {
+pub(super) fn show_path(path: &[u8], out: &mut String) {
     use std::fmt::Write as _;
     let encoded = |three: &[u8]| {
         three.eq_ignore_ascii_case(b"%3f")

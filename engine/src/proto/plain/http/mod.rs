@@ -31,6 +31,19 @@ use h1::{Http1, Outcome};
 use h2::Http2;
 use probe::H2_PREFACE;
 
+/// A path and a query as transactions show them: without what may be a secret.
+pub(crate) fn shown_uri(path: &[u8], query: Option<&[u8]>) -> (String, Option<String>) {
+    let mut shown = String::new();
+    fields::show_path(path, &mut shown);
+    let query = query.map(|query| {
+        let mut shown = String::new();
+        fields::redact_query(query, &mut shown);
+        shown
+    });
+    (shown, query)
+}
+
+
 /// The reader, beginning with HTTP/1.
 pub(super) fn open() -> Box<dyn Reader> {
     Box::new(Http::default())
