@@ -152,6 +152,21 @@ pub enum Command {
                   not sealed again."
     )]
     Reseal(Reseal),
+    /// Judge an old run again from its tables, by another policy or with indicators
+    #[command(
+        long_about = "Verifies a run, then judges it again from its tables alone, into a new sealed folder that \
+                      names the old one. The captures are not needed and not touched. Network behaviour (NS-04) \
+                      is judged anew; outcomes of NS-01 to NS-03 are carried over where the policy leaves them \
+                      as they were, and what only the capture can answer is not observed."
+    )]
+    Rescore(Rescore),
+    /// Look for indicators in past runs
+    #[command(
+        long_about = "Verifies runs, then looks for every indicator in every table: addresses, networks, names, \
+                      URLs, digests, TLS fingerprints, certificates. Writes nothing; `rescore --indicators` \
+                      seals what it finds."
+    )]
+    Match(Match),
     /// Deliver alerts that could not be delivered, or say which those are
     #[command(subcommand, arg_required_else_help = true)]
     Alerts(Alerts),
@@ -177,6 +192,9 @@ pub struct Analyze {
     /// Policy to judge by [default: the built-in one]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
     pub policy: Option<PathBuf>,
+    /// Indicators to look for (list, CSV, STIX 2.1, MISP); may be repeated
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    pub indicators: Vec<PathBuf>,
     /// File that holds the sealing key [default: the environment's SECRET_KEY]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
     pub key_file: Option<PathBuf>,
@@ -226,6 +244,82 @@ pub struct Analyze {
     /// Bytes read at a time, with K or M; for tests, results do not depend on it
     #[arg(long, value_name = "BYTES", value_parser = byte_size, hide = true)]
     pub chunk_size: Option<usize>,
+}
+
+/// `rescore`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 done; 1 done, and --fail-on found something, or the run's seal is broken; 2 it could
+not be done (no such run, no key for it).
+
+Examples:
+  nsforensics rescore nsforensics-out/RUN --policy stricter.yaml --key-file nsforensics.key
+  nsforensics rescore nsforensics-out/RUN --indicators feed.stix.json --fail-on high")]
+pub struct Rescore {
+    /// Run folder
+    #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
+    pub run: PathBuf,
+    /// Policy to judge by [default: the one of the run]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    pub policy: Option<PathBuf>,
+    /// Indicators to look for (list, CSV, STIX 2.1, MISP); may be repeated
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    pub indicators: Vec<PathBuf>,
+    /// File that holds the key that seals, and verifies the old run [default: the environment's SECRET_KEY]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    pub key_file: Option<PathBuf>,
+    /// File that holds a key the old run is sealed with; may be repeated
+    #[arg(long = "old-key-file", value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    pub old_key_files: Vec<PathBuf>,
+
+    /// Folder in which the run folder is made
+    #[arg(short, long, value_name = "DIR", default_value = "nsforensics-out", value_hint = ValueHint::DirPath, help_heading = "Results")]
+    pub out: PathBuf,
+    /// Send no alerts; without --policy none are sent either
+    #[arg(long, help_heading = "Results")]
+    pub no_alerts: bool,
+    /// How long a receiver of alerts may take to answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=300), help_heading = "Results")]
+    pub alert_timeout: u16,
+    /// Exit with 1 when there is a finding of this severity or worse
+    #[arg(long, value_name = "SEVERITY", value_parser = severity(), help_heading = "Results")]
+    pub fail_on: Option<Severity>,
+    /// Print the summary as one JSON document
+    #[arg(long, help_heading = "Results")]
+    pub json: bool,
+    /// Print nothing but the run folder (with --json: the document)
+    #[arg(short, long, help_heading = "Results")]
+    pub quiet: bool,
+    /// What the command may do.
+    #[command(flatten)]
+    pub safety: Safety,
+}
+
+/// `match`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 nothing was found; 1 something was, or a seal is broken; 2 it could not be done
+(no such run, no key for it, no usable indicator).
+
+Examples:
+  nsforensics match nsforensics-out/RUN --indicators feed.csv --key-file nsforensics.key
+  nsforensics match nsforensics-out --indicators misp.json --indicators bad-names.txt --json")]
+pub struct Match {
+    /// Run folders, or folders that hold them
+    #[arg(required = true, value_name = "RUN|DIR", value_hint = ValueHint::DirPath)]
+    pub runs: Vec<PathBuf>,
+    /// Indicators to look for (list, CSV, STIX 2.1, MISP); may be repeated
+    #[arg(long, required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub indicators: Vec<PathBuf>,
+    /// Keys to verify with.
+    #[command(flatten)]
+    pub keys: VerifyingKeys,
+    /// Print the result as one JSON document
+    #[arg(long, help_heading = "Results")]
+    pub json: bool,
+    /// What the command may do.
+    #[command(flatten)]
+    pub safety: Safety,
 }
 
 /// `alerts …`.

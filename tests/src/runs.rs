@@ -82,7 +82,6 @@ pub fn run(capture: &Path, out: &Path, how: &How) -> nsforensics_engine::error::
         policy_name: "built-in".to_owned(),
         key: Key::from_secret(SECRET).expect("the test key is long enough"),
         indicators: None,
-        validator: Validator::new(how.store()),
         key_logs: how
             .key_logs
             .iter()

@@ -4,7 +4,7 @@
 use crate::Outcome;
 use crate::alert::helper::{self, Helper, Terms};
 use crate::alert::{Delivered, message};
-use crate::args::{AlertRuns, Alerts as Arguments, Analyze, Safety};
+use crate::args::{AlertRuns, Alerts as Arguments, Safety};
 use crate::escape;
 use crate::render::alerts::{self as render, Told};
 use crate::sandbox;
@@ -66,14 +66,20 @@ pub struct Outgoing {
 impl Outgoing {
     /// Gets ready before the sandbox closes; `None` where the policy names no
     /// destination.
-    pub fn prepare(policy: &Policy, key: &Key, arguments: &Analyze) -> Option<Self> {
+    pub fn prepare(
+        policy: &Policy,
+        key: &Key,
+        out: &Path,
+        safety: &Safety,
+        timeout: u16,
+    ) -> Option<Self> {
         let destinations = &policy.monitoring.network.alerts.destinations;
         if destinations.is_empty() {
             return None;
         }
         let key = JournalKey::of(key);
-        let folders = [arguments.out.clone()];
-        let terms = terms(&arguments.safety, arguments.alert_timeout);
+        let folders = [out.to_owned()];
+        let terms = terms(safety, timeout);
         let helper = Helper::start(&key, &folders, Some(destinations), terms);
         if let Err(error) = &helper {
             tracing::warn!(error = %format!("{error:#}"), "alerts will wait in the journal");
@@ -113,7 +119,7 @@ impl Outgoing {
 fn told_of<'a>(policy: &Policy, findings: &'a [Finding]) -> Vec<&'a Finding> {
     findings
         .iter()
-        .filter(|finding| finding.severity >= policy.verdicts.fail_at)
+        .filter(|finding| finding.is_open() && finding.severity >= policy.verdicts.fail_at)
         .collect()
 }
 
@@ -136,7 +142,7 @@ fn queue(
     Ok((journal, alerts))
 }
 
-fn document(folder: &Path, name: &str) -> Result<Vec<u8>> {
+pub fn document(folder: &Path, name: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(folder.join(name))
         .and_then(|file| file.take(MAX_DOCUMENT).read_to_end(&mut bytes))
@@ -145,7 +151,7 @@ fn document(folder: &Path, name: &str) -> Result<Vec<u8>> {
 }
 
 /// Runs among what was named: they themselves, or the runs in a folder.
-fn runs(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+pub fn runs(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut runs = Vec::new();
     for path in given {
         let shown = || escape::line(&path.to_string_lossy());

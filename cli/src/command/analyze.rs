@@ -36,6 +36,7 @@ pub fn run(
         .with_lists(revocation_lists(&arguments.crl)?)
         .with_logs(logs(&arguments.ct_logs)?);
     refuse_missing(&arguments)?;
+    let indicators = super::rescore::indicators(&arguments.indicators, &policy)?;
 
     // The folder must be there before the sandbox can name it.
     std::fs::create_dir_all(&arguments.out).with_context(|| {
@@ -47,7 +48,13 @@ pub fn run(
     let outgoing = if arguments.no_alerts {
         None
     } else {
-        Outgoing::prepare(&policy, &key, &arguments)
+        Outgoing::prepare(
+            &policy,
+            &key,
+            &arguments.out,
+            &arguments.safety,
+            arguments.alert_timeout,
+        )
     };
     let readable = sandbox::inputs(&arguments.captures);
     sandbox::enter(
@@ -74,6 +81,7 @@ pub fn run(
         key,
         key_logs,
         validator,
+        indicators,
         threads: arguments.threads.map(usize::from),
         chunk_bytes: arguments.chunk_size,
         hash: !arguments.no_hash,
@@ -84,15 +92,7 @@ pub fn run(
     drop(progress);
     let report = match result {
         Ok(report) => report,
-        Err(error) => {
-            if let (Error::Interrupted, Some(code)) = (&error, interrupt.exit_code()) {
-                tracing::info!(outcome = "interrupted", "end");
-                crate::logs::complain(&error.to_string());
-                return Ok(Outcome::Interrupted(code));
-            }
-            tracing::info!(outcome = "failed", "end");
-            return Err(error.into());
-        }
+        Err(error) => return stopped(error, &interrupt),
     };
     tracing::info!(
         outcome = "sealed",
@@ -156,6 +156,17 @@ fn key_log(path: &Path) -> Result<KeyLogText> {
 
 /// Largest key log: more secrets than `limits.keylog_secrets` allows by default.
 const MAX_KEY_LOG: u64 = 256 << 20;
+
+/// What is said of a run that did not come to its end.
+pub fn stopped(error: Error, interrupt: &Interrupt) -> Result<Outcome> {
+    if let (Error::Interrupted, Some(code)) = (&error, interrupt.exit_code()) {
+        tracing::info!(outcome = "interrupted", "end");
+        crate::logs::complain(&error.to_string());
+        return Ok(Outcome::Interrupted(code));
+    }
+    tracing::info!(outcome = "failed", "end");
+    Err(error.into())
+}
 
 /// The roots to judge by. Paths in a policy are relative to its file.
 fn trusted(choice: &str, policy: &Policy, policy_file: Option<&Path>) -> Result<Store> {

@@ -6,6 +6,7 @@ mod audit;
 mod key;
 mod policy;
 mod report;
+mod rescore;
 mod reseal;
 mod verify;
 
@@ -26,6 +27,8 @@ pub fn run(cli: Cli, environment_key: EnvironmentKey) -> Result<Outcome> {
         Command::Policy(arguments) => policy::run(arguments),
         Command::Key(arguments) => key::run(arguments, &environment_key),
         Command::Reseal(arguments) => reseal::run(&arguments, &environment_key),
+        Command::Rescore(arguments) => rescore::run(arguments, environment_key, &screen),
+        Command::Match(arguments) => rescore::matches(&arguments, &environment_key, &screen),
         Command::Alerts(arguments) => alerts::run(arguments, &environment_key, &screen),
         Command::Completions(arguments) => completions(arguments.shell),
     }

@@ -10,8 +10,10 @@ use nsforensics_engine::anomaly::Anomaly;
 use nsforensics_engine::capture::CaptureSummary;
 use nsforensics_engine::evidence::PacketRef;
 use nsforensics_engine::finding::{CoverageRow, Finding, Verdict};
+use nsforensics_engine::indicator::Set;
 use nsforensics_engine::run::Report;
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// A document as text: indented, deceptive characters escaped, one newline at its end.
 pub fn document(value: &impl Serialize) -> anyhow::Result<String> {
@@ -87,6 +89,59 @@ impl<'a> AnalyzeDocument<'a> {
             alerts: None,
         }
     }
+}
+
+/// What `match --json` prints: the findings that each run would have.
+pub fn matches(
+    set: &Set,
+    runs: &[(PathBuf, Option<String>, Vec<Finding>)],
+) -> anyhow::Result<String> {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        schema: &'static str,
+        tool: Tool,
+        indicators: Vec<FileView<'a>>,
+        runs: Vec<RunView<'a>>,
+    }
+    #[derive(Serialize)]
+    struct FileView<'a> {
+        path: &'a str,
+        sha256: &'a str,
+        format: &'a str,
+        indicators: u64,
+        skipped: u64,
+        problems: Vec<String>,
+    }
+    #[derive(Serialize)]
+    struct RunView<'a> {
+        path: String,
+        run_id: Option<&'a str>,
+        findings: Vec<FindingView<'a>>,
+    }
+    document(&Document {
+        schema: "nsforensics.match/1",
+        tool: TOOL,
+        indicators: set
+            .files()
+            .iter()
+            .map(|file| FileView {
+                path: &file.path,
+                sha256: &file.sha256,
+                format: file.format,
+                indicators: file.indicators,
+                skipped: file.skipped,
+                problems: file.told(),
+            })
+            .collect(),
+        runs: runs
+            .iter()
+            .map(|(path, run_id, findings)| RunView {
+                path: path.to_string_lossy().into_owned(),
+                run_id: run_id.as_deref(),
+                findings: findings.iter().map(FindingView::new).collect(),
+            })
+            .collect(),
+    })
 }
 
 #[derive(Debug, Serialize)]

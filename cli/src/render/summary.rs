@@ -8,8 +8,9 @@ use nsforensics_engine::anomaly::Anomaly;
 use nsforensics_engine::capture::CaptureSummary;
 use nsforensics_engine::control::Severity;
 use nsforensics_engine::finding::{Finding, Verdict, VerdictKind};
+use nsforensics_engine::indicator::Set;
 use nsforensics_engine::run::Report;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Findings shown; the table holds all.
 const WORST: usize = 10;
@@ -28,6 +29,50 @@ pub fn summary(report: &Report, hashed: bool, key_file: Option<&Path>, screen: &
     not_seen(&mut out, report, screen);
     results(&mut out, report, key_file, screen);
     out.trim_start_matches('\n').to_owned()
+}
+
+/// What `match` prints: the findings of each run, and how many indicators were looked for.
+pub fn matches(
+    set: &Set,
+    runs: &[(PathBuf, Option<String>, Vec<Finding>)],
+    screen: &Screen,
+) -> String {
+    let mut out = String::new();
+    for file in set.files() {
+        out.push_str(&format!(
+            "{}  {}{}\n",
+            escape::line(&file.path),
+            screen::counted(file.indicators, "indicator", "indicators"),
+            match (file.skipped, file.problem_count) {
+                (0, 0) => String::new(),
+                (skipped, problems) => format!(
+                    ", {} passed over, {} not readable",
+                    screen::count(skipped),
+                    screen::count(problems)
+                ),
+            }
+        ));
+    }
+    for (run, _, findings) in runs {
+        let number = screen::counted(findings.len() as u64, "match", "matches");
+        heading(
+            &mut out,
+            screen,
+            &escape::line(&run.to_string_lossy()),
+            &number,
+        );
+        for finding in findings {
+            let label = finding.severity.name().to_uppercase();
+            labelled(
+                &mut out,
+                screen,
+                &label,
+                8,
+                &escape::line(&finding.explanation),
+            );
+        }
+    }
+    out
 }
 
 fn headline(out: &mut String, report: &Report, screen: &Screen) {

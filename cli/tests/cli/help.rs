@@ -26,6 +26,8 @@ fn every_command_explains_itself() {
         "policy",
         "key",
         "reseal",
+        "rescore",
+        "match",
         "alerts",
         "completions",
     ] {
@@ -56,6 +58,8 @@ fn every_leaf_has_an_example() {
         &["key", "new"],
         &["key", "id"],
         &["reseal"],
+        &["rescore"],
+        &["match"],
         &["alerts", "deliver"],
         &["alerts", "status"],
         &["alerts", "signing-key"],

@@ -1,5 +1,6 @@
 //! The binary as its users meet it: what it prints, and with which code it ends.
 
+mod again;
 mod alerts;
 mod capture;
 mod exit_codes;

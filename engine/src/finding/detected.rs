@@ -1,6 +1,6 @@
 //! What detectors found, as findings and coverage.
 
-use super::gather::{Tally, bounded, finding_id, spread};
+use super::gather::{Tally, bounded, finding_id, sort_findings, spread};
 use super::{Finding, PacketRef};
 use crate::control::ns04::{Detected, Found, Judgement};
 use crate::control::{Meta, Severity, Status};
@@ -97,6 +97,14 @@ fn finding(meta: &'static Meta, found: Found) -> Finding {
         prevalence_hosts: found.prevalence_hosts,
         numbers: found.numbers,
     }
+}
+
+/// What detectors found, as findings alone, worst first.
+pub fn found_of(detected: Vec<Detected>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    take(detected, 0, &mut Coverage::new(), &mut findings);
+    sort_findings(&mut findings);
+    findings
 }
 
 /// Holds findings to the policy's limit: the mildest go first, among equals

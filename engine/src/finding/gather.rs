@@ -549,16 +549,7 @@ impl Gatherer {
             .collect();
         detected::take(detected, captures, &mut self.coverage, &mut findings);
         self.dropped += detected::hold(&mut findings, self.max_findings);
-        findings.par_sort_by(|a, b| {
-            let (left, right) = (b.is_open(), a.is_open());
-            (left, b.severity, a.check_id, a.ts_first, &a.finding_id).cmp(&(
-                right,
-                a.severity,
-                b.check_id,
-                b.ts_first,
-                &b.finding_id,
-            ))
-        });
+        sort_findings(&mut findings);
         let verdicts = verdict::verdicts(policy, &self.coverage);
         let coverage = self
             .coverage
@@ -572,6 +563,20 @@ impl Gatherer {
             dropped: self.dropped,
         }
     }
+}
+
+/// Open ones first, worst first.
+pub(super) fn sort_findings(findings: &mut [Finding]) {
+    findings.par_sort_by(|a, b| {
+        let (left, right) = (b.is_open(), a.is_open());
+        (left, b.severity, a.check_id, a.ts_first, &a.finding_id).cmp(&(
+            right,
+            a.severity,
+            b.check_id,
+            b.ts_first,
+            &b.finding_id,
+        ))
+    });
 }
 
 /// 64 bits of SHA-256 over what makes two violations the same finding: nobody
@@ -695,7 +700,7 @@ pub(super) fn finding_id(spread: u64, check_id: &str, first: CaptureTime) -> Str
     std::iter::once('F').chain(['-']).chain(letters).collect()
 }
 
-fn coverage_row(capture: u32, check_id: &'static str, tally: Tally) -> CoverageRow {
+pub(super) fn coverage_row(capture: u32, check_id: &'static str, tally: Tally) -> CoverageRow {
     let [passed, warned, failed, refused, not_observed] = tally.by_status;
     let reason = tally
         .reasons

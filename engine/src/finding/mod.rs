@@ -1,5 +1,6 @@
 //! Outcomes gathered into findings, coverage and verdicts.
 
+mod again;
 mod dance;
 mod detected;
 mod gather;
@@ -9,6 +10,8 @@ mod verdict;
 mod tests;
 
 pub use crate::control::ns04::{Measure, Numbers};
+pub use again::{Earlier, judge_again, not_carried};
+pub use detected::found_of;
 pub use gather::{Gatherer, Judged};
 
 use crate::control::Severity;

@@ -15,6 +15,25 @@ struct Sum {
 }
 
 impl Sum {
+    fn carried(verdict: &Verdict) -> Self {
+        let mut examples = Smallest::new(10);
+        for &flow in &verdict.example_flow_ids {
+            examples.push(flow);
+        }
+        Self {
+            by_status: [
+                verdict.passed,
+                verdict.warned,
+                verdict.failed,
+                verdict.refused,
+                verdict.not_observed,
+            ],
+            worst: verdict.worst_severity,
+            reason: verdict.reason.clone(),
+            examples,
+        }
+    }
+
     fn of(&self, status: Status) -> u64 {
         self.by_status
             .get(status as usize)
@@ -32,6 +51,15 @@ pub(super) fn verdicts(
     policy: &Policy,
     coverage: &BTreeMap<(u32, &'static str), Tally>,
 ) -> Vec<Verdict> {
+    verdicts_with(policy, coverage, &BTreeMap::new())
+}
+
+/// The same, where the sums of some checks are those of an earlier verdict.
+pub(super) fn verdicts_with(
+    policy: &Policy,
+    coverage: &BTreeMap<(u32, &'static str), Tally>,
+    carried: &BTreeMap<String, Verdict>,
+) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for control in CONTROLS {
         let mut total = Sum {
@@ -45,7 +73,10 @@ pub(super) fn verdicts(
             if control_of(meta.id).is_none_or(|of| of.id != control.id) {
                 continue;
             }
-            let sum = sum_of(meta.id, meta.observable_with, coverage);
+            let sum = match carried.get(meta.id) {
+                Some(verdict) => Sum::carried(verdict),
+                None => sum_of(meta.id, meta.observable_with, coverage),
+            };
             for (total, more) in total.by_status.iter_mut().zip(sum.by_status) {
                 *total += more;
             }

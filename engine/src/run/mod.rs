@@ -17,6 +17,7 @@ mod order;
 mod pipeline;
 mod secrets;
 mod sessions;
+mod rescore;
 mod usage;
 
 pub use secrets::KeyLogText;
@@ -25,10 +26,12 @@ use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
 use crate::behaviour;
 use crate::capture::{self, CaptureFile, CaptureSummary, Damage, Finished, Options};
 use crate::control::Severity;
+use crate::control::ns04::{Indicators, with_indicators};
 use crate::decode;
 use crate::error::{Error, Result};
 use crate::evidence::PacketRef;
 use crate::finding::{CoverageRow, Finding, Verdict};
+use crate::indicator::Set;
 use crate::pki::Validator;
 use crate::policy::Policy;
 use crate::seal::{
@@ -38,9 +41,11 @@ use crate::table::FileMeta;
 use crate::table::column::hex;
 use crate::time::CaptureTime;
 use pipeline::Pipeline;
+pub use rescore::{Again, rescore};
 use secrets::Secrets;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -61,6 +66,8 @@ pub struct Request {
     pub validator: Validator,
     /// Key logs to decrypt with.
     pub key_logs: Vec<KeyLogText>,
+    /// Threat intelligence of the user.
+    pub indicators: Option<Arc<Set>>,
     /// Worker threads; `None` for one per core.
     pub threads: Option<usize>,
     /// Bytes of a chunk; `None` for the default. Results do not depend on it.
@@ -174,14 +181,21 @@ impl Run<'_> {
         }
         let discovery = capture::discover(&request.inputs, &options);
         let mut problems: Vec<String> = Vec::new();
+        if let Some(set) = &request.indicators {
+            problems.extend(set.files().iter().flat_map(|file| file.told()));
+        }
+        let indicator_problems = problems.len();
         for (_, error) in &discovery.problems {
             self.observer.warning(&error.to_string());
             problems.push(error.to_string());
         }
         if discovery.files.is_empty() {
             return Err(match discovery.problems.into_iter().next() {
-                Some((_, error)) if problems.len() == 1 => error,
-                Some(_) => Error::NoInput(problems.join("; ")),
+                Some((_, error)) if problems.len() == indicator_problems + 1 => error,
+                Some(_) => {
+                    let of_inputs = problems.get(indicator_problems..).unwrap_or_default();
+                    Error::NoInput(of_inputs.join("; "))
+                }
                 None => Error::NoInput("the inputs name no capture file".to_owned()),
             });
         }
@@ -234,7 +248,8 @@ impl Run<'_> {
             folder: folder.partial_path().to_owned(),
             first_capture: 0,
         };
-        let detected = behaviour::judge(policy, &[source])?;
+        let indicators = Indicators(request.indicators.clone());
+        let detected = behaviour::judge_by(policy, &[source], &with_indicators(&indicators))?;
         capture_anomalies.extend(behaviour::anomalies(&detected, &captures));
         for anomaly in &capture_anomalies {
             outputs.push_anomaly(anomaly.clone())?;
@@ -291,20 +306,7 @@ impl Run<'_> {
         errors: Vec<String>,
     ) -> ManifestInput {
         let request = self.request;
-        let mut counts: BTreeMap<String, u64> = Severity::ALL
-            .iter()
-            .map(|&severity| {
-                let of_severity = findings
-                    .iter()
-                    .filter(|finding| finding.is_open() && finding.severity == severity);
-                (
-                    format!("findings_{}", severity.name()),
-                    of_severity.count() as u64,
-                )
-            })
-            .collect();
-        let suppressed = findings.iter().filter(|finding| !finding.is_open());
-        counts.insert("findings_suppressed".to_owned(), suppressed.count() as u64);
+        let mut counts = finding_counts(findings);
         counts.insert(
             "packets".to_owned(),
             captures.iter().map(|capture| capture.packets).sum(),
@@ -351,6 +353,8 @@ impl Run<'_> {
             counts,
             exit_status: 0,
             errors,
+            indicators: request.indicators.clone(),
+            rescored: None,
         }
     }
 
@@ -453,6 +457,25 @@ impl Run<'_> {
             Ok(())
         }
     }
+}
+
+/// Open findings by severity, and those that are not open.
+fn finding_counts(findings: &[Finding]) -> BTreeMap<String, u64> {
+    let mut counts: BTreeMap<String, u64> = Severity::ALL
+        .iter()
+        .map(|&severity| {
+            let of_severity = findings
+                .iter()
+                .filter(|finding| finding.is_open() && finding.severity == severity);
+            (
+                format!("findings_{}", severity.name()),
+                of_severity.count() as u64,
+            )
+        })
+        .collect();
+    let suppressed = findings.iter().filter(|finding| !finding.is_open());
+    counts.insert("findings_suppressed".to_owned(), suppressed.count() as u64);
+    counts
 }
 
 fn anomaly_of(capture: u32, damage: Damage) -> Anomaly {

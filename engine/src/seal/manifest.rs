@@ -6,9 +6,11 @@ use super::file::{Output, RowGroup};
 use super::folder::{manifest_mac, moment};
 use super::key::Key;
 use crate::error::{Error, Result};
+use crate::indicator::Set;
 use crate::table::SCHEMA_VERSION;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// The manifest's file name.
@@ -87,6 +89,23 @@ pub struct ManifestInput {
     pub exit_status: u8,
     /// What went wrong without ending the run.
     pub errors: Vec<String>,
+    /// Threat intelligence that the run was matched against.
+    pub indicators: Option<Arc<Set>>,
+    /// The run that this one judges again.
+    pub rescored: Option<Rescored>,
+}
+
+/// The run whose tables another one judges again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rescored {
+    /// Its id.
+    pub run_id: String,
+    /// HMAC of its manifest.
+    pub manifest_hmac: String,
+    /// SHA-256 of its policy, hex.
+    pub policy_sha256: String,
+    /// Checks that only the capture could answer under the new policy.
+    pub not_judged_again: Vec<String>,
 }
 
 /// The manifest with its seal, as it is written.
@@ -105,6 +124,22 @@ pub(super) fn sealed_manifest(
                 "size_bytes": safe(entry.size_bytes),
                 "sha256": entry.sha256,
                 "error": entry.error,
+            })
+        })
+        .collect();
+    let indicators: Vec<Value> = input
+        .indicators
+        .iter()
+        .flat_map(|set| set.files())
+        .map(|file| {
+            json!({
+                "path": file.path,
+                "size_bytes": safe(file.size_bytes),
+                "sha256": file.sha256,
+                "format": file.format,
+                "indicators": safe(file.indicators),
+                "skipped": safe(file.skipped),
+                "problems": safe(file.problem_count),
             })
         })
         .collect();
@@ -140,7 +175,14 @@ pub(super) fn sealed_manifest(
         },
         "inputs": inputs,
         "outputs": outputs.iter().map(|output| output_json(output)).collect::<Vec<_>>(),
-        "previous_manifest_hmac": null,
+        "previous_manifest_hmac": input.rescored.as_ref().map(|run| &run.manifest_hmac),
+        "rescored": input.rescored.as_ref().map(|run| json!({
+            "run_id": run.run_id,
+            "manifest_hmac": run.manifest_hmac,
+            "policy_sha256": run.policy_sha256,
+            "not_judged_again": run.not_judged_again,
+        })),
+        "indicators": indicators,
         "previous_seals": [],
         "counts": counts,
         "exit_status": input.exit_status,

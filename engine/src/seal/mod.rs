@@ -2,6 +2,7 @@
 //! evidence. `docs/seal.md` describes the format for other readers.
 
 mod canonical;
+mod copy;
 mod file;
 mod folder;
 mod key;
@@ -12,6 +13,7 @@ mod verify;
 mod reseal;
 
 pub use canonical::canonical;
+pub use copy::copy_output;
 pub use file::{HashedFile, Output, RowGroup};
 pub use folder::{PARTIAL_PREFIX, RunFolder};
 pub use journal::{
@@ -19,8 +21,10 @@ pub use journal::{
     journal_path,
 };
 pub use key::{HmacSha256, Key, MIN_SECRET_BYTES, Purpose};
-pub use manifest::{InputEntry, MANIFEST, Manifest, ManifestInput, PreviousSeal, TrustStoreEntry};
-pub use output::{OutputSet, RowCounts};
+pub use manifest::{
+    InputEntry, MANIFEST, Manifest, ManifestInput, PreviousSeal, Rescored, TrustStoreEntry,
+};
+pub use output::{Ledger, OutputSet, RowCounts};
 pub use reseal::reseal;
 pub use verify::{Problem, SealSeen, Trouble, VerifyReport, verify, verify_with_journal};
 

@@ -6,7 +6,7 @@ use super::key::Key;
 use crate::anomaly::Anomaly;
 use crate::capture::CaptureSummary;
 use crate::error::Result;
-use crate::finding::{CoverageRow, Finding, Verdict};
+use crate::finding::{CoverageRow, Finding, Judged, Verdict};
 use crate::flow::FlowRecord;
 use crate::table::{
     CaptureRow, CertificateRow, DnsRow, FileMeta, HttpRow, InterfaceRow, Row, TableWriter, TlsRow,
@@ -172,6 +172,30 @@ impl Ledger {
     /// A verdict.
     pub fn push_verdict(&mut self, row: Verdict) -> Result<()> {
         self.verdicts.push(row)
+    }
+
+    /// Writes what a run amounts to, and nothing else, into a folder.
+    pub fn write_judgement(
+        folder: &mut RunFolder,
+        key: &Key,
+        meta: &FileMeta,
+        judged: &Judged,
+    ) -> Result<()> {
+        let mut findings: Writer<Finding> = writer(folder, key, meta)?;
+        for row in &judged.findings {
+            findings.push(row.clone())?;
+        }
+        close(findings, folder)?;
+        let mut coverage: Writer<CoverageRow> = writer(folder, key, meta)?;
+        for row in &judged.coverage {
+            coverage.push(row.clone())?;
+        }
+        close(coverage, folder)?;
+        let mut verdicts: Writer<Verdict> = writer(folder, key, meta)?;
+        for row in &judged.verdicts {
+            verdicts.push(row.clone())?;
+        }
+        close(verdicts, folder)
     }
 
     /// Rows of the tables that grow with the capture.

@@ -49,6 +49,8 @@ fn input() -> ManifestInput {
         }],
         counts: BTreeMap::from([("high".into(), 1)]),
         exit_status: 0,
+        indicators: None,
+        rescored: None,
         errors: Vec::new(),
     }
 }

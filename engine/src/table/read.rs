@@ -2,6 +2,7 @@
 //! and any table as JSON rows.
 
 use super::column::hex;
+use crate::capture::CaptureSummary;
 use crate::control::Severity;
 use crate::error::{Error, Result};
 use crate::evidence::{FlowId, PacketRef};
@@ -298,6 +299,54 @@ pub fn captures(run: &Path) -> Result<Vec<CaptureBrief>> {
             ts_first: row.time_opt("ts_first")?,
             ts_last: row.time_opt("ts_last")?,
             error: row.text_opt("error")?,
+        })
+    })
+}
+
+/// The inputs of a run as their summaries; interfaces are left out.
+pub fn capture_summaries(run: &Path) -> Result<Vec<CaptureSummary>> {
+    typed(run, "captures", |row| {
+        let digest = row.text_opt("sha256")?.and_then(|text| {
+            let mut digest = [0_u8; 32];
+            for (at, byte) in digest.iter_mut().enumerate() {
+                *byte = u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok()?;
+            }
+            Some(digest)
+        });
+        Ok(CaptureSummary {
+            path: row.text("path")?,
+            file_name: row.text("file_name")?,
+            size_bytes: row.number("size_bytes")?,
+            size_uncompressed_bytes: row.number("size_uncompressed_bytes")?,
+            sha256: digest,
+            format: row.text("format")?,
+            link_types: row
+                .list("link_types")?
+                .iter()
+                .filter_map(|link| u16::try_from(link.as_i64()?).ok())
+                .collect(),
+            ts_precision: row.text("ts_precision")?,
+            packets: row.number("packets")?,
+            packets_truncated: row.number("packets_truncated")?,
+            packets_malformed: row.number("packets_malformed")?,
+            packets_unsupported: row.number("packets_unsupported")?,
+            undecoded: row
+                .list("undecoded")?
+                .iter()
+                .map(|entry| {
+                    let entry = Fields(entry.as_object().ok_or("undecoded is no struct")?);
+                    Ok((intern(&entry.text("reason")?)?, entry.number("count")?))
+                })
+                .collect::<Result<_, String>>()?,
+            bytes_captured: row.number("bytes_captured")?,
+            bytes_wire: row.number("bytes_wire")?,
+            bytes_skipped: row.number("bytes_skipped")?,
+            ts_first: row.time_opt("ts_first")?,
+            ts_last: row.time_opt("ts_last")?,
+            time_backward_steps: row.number("time_backward_steps")?,
+            order_in_set: row.number("order_in_set")?,
+            error: row.text_opt("error")?,
+            ..CaptureSummary::default()
         })
     })
 }

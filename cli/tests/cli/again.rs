@@ -1,0 +1,219 @@
+//! Indicators, and old runs judged again from their tables.
+
+use crate::capture;
+use crate::support::{Place, text};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// A place with an analysed capture; its run.
+fn analysed(arguments: &[&str]) -> (Place, PathBuf) {
+    let place = Place::new();
+    place.write("evidence.pcap", capture::many(6, 400));
+    let base = ["analyze", "evidence.pcap", "--out", "out", "--quiet"];
+    place.write("feed.txt", "# names\n192.0.2.9\nhttp://many.example/\n");
+    let ended = place.run_keyed(&[&base[..], arguments].concat()).code(0);
+    let run = place.path(ended.stdout.trim());
+    (place, run)
+}
+
+fn json(document: &str) -> Value {
+    serde_json::from_str(document).expect("one JSON document")
+}
+
+fn rescored(place: &Place, run: &Path, arguments: &[&str]) -> PathBuf {
+    let base = ["rescore", text(run), "--out", "again", "--quiet"];
+    let ended = place.run_keyed(&[&base[..], arguments].concat()).code(0);
+    place.path(ended.stdout.trim())
+}
+
+fn bytes(run: &Path, table: &str) -> Vec<u8> {
+    std::fs::read(run.join(format!("{table}.parquet"))).expect("a table")
+}
+
+fn manifest(run: &Path) -> Value {
+    json(&std::fs::read_to_string(run.join("manifest.json")).expect("a manifest"))
+}
+
+const TABLES: [&str; 11] = [
+    "captures",
+    "captures_interfaces",
+    "flows",
+    "tls_handshakes",
+    "dns_queries",
+    "certificates",
+    "http_transactions",
+    "anomalies",
+    "findings",
+    "coverage",
+    "verdicts",
+];
+
+#[test]
+fn the_same_policy_gives_the_same_bytes() {
+    let (place, run) = analysed(&[]);
+    // The captures are not needed.
+    std::fs::remove_file(place.path("evidence.pcap")).expect("removed");
+    let again = rescored(&place, &run, &[]);
+    for table in TABLES {
+        assert!(
+            bytes(&run, table) == bytes(&again, table),
+            "{table} differs"
+        );
+    }
+    let (old, new) = (manifest(&run), manifest(&again));
+    assert_eq!(new["previous_manifest_hmac"], old["hmac"]);
+    assert_eq!(new["rescored"]["run_id"], old["run_id"]);
+    assert_eq!(new["rescored"]["not_judged_again"], json!([]));
+    assert_eq!(new["inputs"], old["inputs"]);
+    place
+        .run_keyed(&["verify", text(&run), text(&again)])
+        .code(0);
+    place.run_keyed(&["audit", text(&again)]).code(1);
+    // And once more, of what was judged again.
+    let third = rescored(&place, &again, &[]);
+    assert!(bytes(&run, "findings") == bytes(&third, "findings"));
+}
+
+#[test]
+fn indicators_are_found_in_a_fresh_run_and_in_an_old_one() {
+    let (place, run) = analysed(&[]);
+    let again = rescored(&place, &run, &["--indicators", "feed.txt"]);
+    let base = [
+        "analyze",
+        "evidence.pcap",
+        "--out",
+        "fresh",
+        "--quiet",
+        "--indicators",
+        "feed.txt",
+    ];
+    let fresh = place.run_keyed(&base).code(0);
+    let fresh = place.path(fresh.stdout.trim());
+    assert!(bytes(&again, "findings") == bytes(&fresh, "findings"));
+    assert!(bytes(&again, "verdicts") == bytes(&fresh, "verdicts"));
+    let file = &manifest(&again)["indicators"][0];
+    assert_eq!(
+        (&file["path"], &file["indicators"]),
+        (&json!("feed.txt"), &json!(2))
+    );
+    assert_eq!(file["format"], "list");
+
+    // Six hosts, each with an address and a URL that are named.
+    let found = place
+        .run_keyed(&["match", text(&run), "--indicators", "feed.txt", "--json"])
+        .code(1);
+    let found = json(&found.stdout);
+    let findings = found["runs"][0]["findings"].as_array().expect("findings");
+    let of = |detail: &str| {
+        let matching = findings
+            .iter()
+            .filter(|finding| finding["detail"] == detail);
+        matching.count()
+    };
+    assert_eq!(
+        of("address 192.0.2.9 as destination of a flow"),
+        6,
+        "{found:#}"
+    );
+    assert_eq!(of("url http://many.example/ as HTTP request"), 6);
+    assert_eq!(findings.len(), 12);
+    assert!(
+        findings
+            .iter()
+            .all(|f| f["check_id"] == "NS-04.indicator" && f["severity"] == "high")
+    );
+
+    place.write("other.txt", "203.0.113.77\n");
+    place
+        .run_keyed(&["match", text(&run), "--indicators", "other.txt"])
+        .code(0);
+}
+
+#[test]
+fn what_is_no_indicator_is_told_and_a_file_of_nothing_else_is_refused() {
+    let (place, run) = analysed(&[]);
+    place.write("feed.txt", "192.0.2.9\nlocalhost\n");
+    place
+        .run_keyed(&["match", text(&run), "--indicators", "feed.txt"])
+        .code(1)
+        .says("feed.txt:2: ");
+    place.write("feed.txt", "localhost\n");
+    place
+        .run_keyed(&["match", text(&run), "--indicators", "feed.txt"])
+        .code(2)
+        .says("no indicator");
+    place
+        .run_keyed(&["match", text(&run), "--indicators", "absent.txt"])
+        .code(2)
+        .says("absent.txt");
+}
+
+#[test]
+fn another_line_for_verdicts_moves_them_and_another_rule_needs_the_capture() {
+    let (place, run) = analysed(&[]);
+    let verdict = |run: &Path, id: &str| {
+        let ended = place.run_keyed(&["audit", text(run), "--format", "json"]);
+        let document = json(&ended.stdout);
+        let verdicts = document["verdicts"].as_array().expect("verdicts").clone();
+        verdicts
+            .into_iter()
+            .find(|verdict| verdict["check_id"] == id)
+            .expect("a verdict")
+    };
+    let id = "NS-01.plaintext";
+    assert_eq!(verdict(&run, id)["verdict"], "fail");
+    place.write("mild.yaml", "verdicts:\n  fail_at: critical\n");
+    let mild = rescored(&place, &run, &["--policy", "mild.yaml"]);
+    assert_eq!(verdict(&mild, id)["verdict"], "pass");
+    assert_eq!(verdict(&mild, id)["worst_severity"], "high");
+
+    place.write("other.yaml", "network:\n  tls:\n    required: false\n");
+    let other = rescored(&place, &run, &["--policy", "other.yaml"]);
+    let lost = verdict(&other, id);
+    assert_eq!(lost["verdict"], "not_observed");
+    assert!(
+        lost["reason"]
+            .as_str()
+            .expect("a reason")
+            .contains("analyse it again")
+    );
+    let listed = &manifest(&other)["rescored"]["not_judged_again"];
+    assert_eq!(listed, &json!(["NS-01.http_upgrade", "NS-01.plaintext"]));
+    // What does not depend on it is as it was.
+    assert_eq!(
+        verdict(&other, "NS-01.starttls"),
+        verdict(&run, "NS-01.starttls")
+    );
+
+    // NS-04 is judged anew: with an allowlist every destination is known or not.
+    place.write(
+        "list.yaml",
+        "monitoring:\n  network:\n    destinations:\n      allowlist: [\"*.example.org\"]\n",
+    );
+    let listed = rescored(&place, &run, &["--policy", "list.yaml"]);
+    assert_eq!(
+        verdict(&run, "NS-04.unknown_destination")["verdict"],
+        "not_observed"
+    );
+    assert_eq!(
+        verdict(&listed, "NS-04.unknown_destination")["verdict"],
+        "fail"
+    );
+}
+
+#[test]
+fn a_broken_run_is_not_judged_again() {
+    let (place, run) = analysed(&[]);
+    let table = run.join("flows.parquet");
+    let mut bytes = std::fs::read(&table).expect("a table");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&table, bytes).expect("written");
+    for command in [
+        &["rescore", text(&run), "--out", "again"][..],
+        &["match", text(&run), "--indicators", "feed.txt"],
+    ] {
+        place.run_keyed(command).code(1).says("seal is broken");
+    }
+    assert!(std::fs::read_dir(place.path("again")).map_or(true, |mut dir| dir.next().is_none()));
+}
