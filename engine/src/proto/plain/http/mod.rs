@@ -43,7 +43,6 @@ pub(crate) fn shown_uri(path: &[u8], query: Option<&[u8]>) -> (String, Option<St
     (shown, query)
 }
 
-
 /// The reader, beginning with HTTP/1.
 pub(super) fn open() -> Box<dyn Reader> {
     Box::new(Http::default())
