@@ -161,6 +161,7 @@ fn manifest(
     };
     let number = |value: &Value, key: &str| value.get(key).and_then(Value::as_u64);
     let store = old.get("trust_store").cloned().unwrap_or_default();
+    let lists = store.get("revocation_lists").and_then(Value::as_array);
     let inputs = old.get("inputs").and_then(Value::as_array);
     let mut counts: BTreeMap<String, u64> = super::finding_counts(findings);
     for table in ["flows", "dns_queries", "packets"] {
@@ -187,6 +188,13 @@ fn manifest(
             name: text(&store, "name"),
             sha256: text(&store, "sha256"),
             roots: number(&store, "roots").unwrap_or_default(),
+            revocation_lists: lists
+                .into_iter()
+                .flatten()
+                .filter_map(|digest| digest.as_str().map(str::to_owned))
+                .collect(),
+            ct_logs_sha256: text(&store, "ct_logs_sha256"),
+            ct_logs: number(&store, "ct_logs").unwrap_or_default(),
         },
         inputs: inputs
             .into_iter()
