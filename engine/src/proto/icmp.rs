@@ -19,7 +19,8 @@ const HASHER: FixedState = FixedState::with_seed(0x6563_686f);
 /// A kind of payload that ordinary echo messages never have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mark {
-    /// `0xD5200880`: ptunnel, ptunnel-ng (`kPing_tunnel_magic`).
+    /// `0xD5200880`: ptunnel (`kPing_tunnel_magic`); `0xDEADC0DE`: ptunnel-ng, as
+    /// its version 1.42 was recorded for `samples/tunnels`.
     Ptunnel,
     /// A whole IP packet: icmptunnel and the like.
     IpPacket,
@@ -126,7 +127,8 @@ fn short(bytes: &[u8]) -> u32 {
 }
 
 fn mark(payload: &[u8], wire_len: u32) -> Option<Mark> {
-    if payload.starts_with(&[0xd5, 0x20, 0x08, 0x80]) {
+    const PTUNNEL: [[u8; 4]; 2] = [[0xd5, 0x20, 0x08, 0x80], [0xde, 0xad, 0xc0, 0xde]];
+    if PTUNNEL.iter().any(|magic| payload.starts_with(magic)) {
         return Some(Mark::Ptunnel);
     }
     let &[version, _, l1, l0, ..] = payload else {

@@ -99,8 +99,17 @@ impl Behaviour for DnsTunneling {
     }
 }
 
-/// Client and registered domain.
+/// Client and registered domain; [`NameId::NONE`] for names that have none.
 type Key = (NameId, NameId);
+
+/// Whether a registered domain is none: its end is no suffix of the list, and
+/// looks like no network's own either. Some tunnels speak to their server itself
+/// and make up whole names (dnscat2): each would be a domain of its own.
+fn is_made_up(domain: &str) -> bool {
+    let end = domain.rsplit('.').next().unwrap_or_default();
+    let odd = end.len() > 12 || end.bytes().any(|byte| byte.is_ascii_digit());
+    odd && !suffix::is_listed(domain)
+}
 
 /// What the first pass keeps of every pair.
 #[derive(Clone, Copy, Debug)]
@@ -172,6 +181,8 @@ struct Looking {
     /// Registered domains of destinations, as they are numbered.
     domains: HashMap<NameId, NameId, RandomState>,
     by_text: HashMap<Box<str>, NameId, RandomState>,
+    /// Registered domains that were looked at by [`is_made_up`].
+    made_up: HashMap<NameId, bool, RandomState>,
     held: isize,
     left_out: u64,
     names_left_out: u64,
@@ -259,14 +270,27 @@ impl Detector for Looking {
 }
 
 impl Looking {
+    /// Under which domain a name is counted, and whether its own is made up.
+    fn domain(&mut self, domain: NameId, rows: &Rows<'_>) -> (NameId, bool) {
+        let text = || rows.names().text(domain);
+        let made_up = domain.is_some()
+            && *self
+                .made_up
+                .entry(domain)
+                .or_insert_with(|| is_made_up(text()));
+        (if made_up { NameId::NONE } else { domain }, made_up)
+    }
+
     fn count(&mut self, rows: &Rows<'_>) {
         let (src, server, domain) = (rows.ids("src_ip"), rows.ids("dst_ip"), rows.ids("etld1"));
         let (transport, below) = (rows.texts("transport"), rows.texts("subdomain"));
         let (length, qtype) = (rows.ints("query_len"), rows.ints("qtype"));
         let places = rows.places();
         let hasher = FixedState::with_seed(1);
+        let names = rows.names();
         for row in 0..rows.len() {
-            let key = (src.get(row), domain.get(row));
+            let (own, made_up) = self.domain(domain.get(row), rows);
+            let key = (src.get(row), own);
             if !key.0.is_some() || !is_unicast(transport.get(row)) {
                 continue;
             }
@@ -305,7 +329,11 @@ impl Looking {
             if kind(qtype.or_zero(row)) == Kind::Odd {
                 pair.odd = pair.odd.saturating_add(1);
             }
-            if let Some(below) = below.get(row) {
+            let below = match made_up {
+                true => Some(names.text(domain.get(row))),
+                false => below.get(row),
+            };
+            if let Some(below) = below {
                 let len = u32::try_from(below.len()).unwrap_or(u32::MAX);
                 pair.bytes = pair.bytes.saturating_add(len);
                 pair.seen |= 1 << (hasher.hash_one(below) & 63);
@@ -349,11 +377,14 @@ impl Looking {
         let (length, qtype) = (rows.ints("query_len"), rows.ints("qtype"));
         let (rcode, answer) = (rows.ints("rcode"), rows.ints("answer_bytes"));
         let labels = rows.ints("max_label_len");
+        let names = rows.names();
         let places = rows.places();
         for row in 0..rows.len() {
-            let key = (src.get(row), domain.get(row));
+            let (own, made_up) = self.domain(domain.get(row), rows);
+            let key = (src.get(row), own);
             let carries = self.pairs.get(&key).is_some_and(Pair::may_carry);
-            if !carries || !key.1.is_some() || !is_unicast(transport.get(row)) {
+            let has_name = domain.get(row).is_some();
+            if !carries || !has_name || !is_unicast(transport.get(row)) {
                 continue;
             }
             let fresh = || (Trail::keeping(ROWS), BTreeMap::new());
@@ -378,8 +409,15 @@ impl Looking {
                     .saturating_add(answer.count(row).saturating_sub(own));
             }
             cell.longest_label = cell.longest_label.max(labels.count(row));
-            let Some(below) = below.get(row) else {
-                continue;
+            let whole;
+            let below = match (below.get(row), made_up) {
+                (Some(below), false) => below,
+                (None, false) => continue,
+                (below, true) => {
+                    let end = names.text(domain.get(row));
+                    whole = below.map_or_else(|| end.to_owned(), |below| format!("{below}.{end}"));
+                    &whole
+                }
             };
             if self.held >= MAX_HELD {
                 self.names_left_out += 1;
@@ -400,7 +438,10 @@ impl Looking {
         judged: Option<Judged>,
     ) -> Option<Found> {
         let names = scene.names;
-        let domain = names.text(key.1);
+        let (domain, below) = match names.text(key.1) {
+            "" => ("no domain", "without a domain".to_owned()),
+            domain => (domain, format!("below {domain}")),
+        };
         let server = names.text(pair.server);
         let baseline = self.long.get(&key);
         let score = judged.as_ref().map_or(0.0, Judged::score);
@@ -419,7 +460,7 @@ impl Looking {
         }
         if let Some(judged) = &judged {
             parts.push(format!(
-                "{:.0} different names below {domain} that carry up to {:.0} bytes within {} (score {score:.2})",
+                "{:.0} different names {below} that carry up to {:.0} bytes within {} (score {score:.2})",
                 judged.cell.names.distinct(),
                 judged.bytes,
                 judged.span
@@ -735,6 +776,19 @@ mod tests {
     }
 
     #[test]
+    fn names_without_a_domain_are_one_tunnel() {
+        // dnscat2 without a domain: every name ends in data.
+        let rows = day(60, |n| {
+            let data = |part: u32| noise(u64::from(n * 3 + part) + 900, 24, HEX);
+            format!("dnscat.{}.{}.{}", data(0), data(1), data(2))
+        });
+        let found = judge(&rows);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].detail, "no domain");
+        assert_eq!(found[0].baseline, Some(true));
+    }
+
+    #[test]
     fn types_of_tunnels_need_little_information() {
         // Short and nearly equal, as dns2tcp polls.
         let rows = day(40, |n| format!("ab{n:04}aaaakwqa.t.example.org"));
@@ -756,7 +810,7 @@ mod tests {
 
     #[test]
     fn look_alikes_are_quiet() {
-        let rest: [(&str, Vec<Asked>); 6] = [
+        let rest: [(&str, Vec<Asked>); 7] = [
             (
                 "hosts of a site",
                 day(500, |n| format!("img{}.example.com", n % 40)),
@@ -789,6 +843,10 @@ mod tests {
                     .into_iter()
                     .map(|row| row.of_type(16))
                     .collect(),
+            ),
+            (
+                "a network's own names",
+                day(300, |n| format!("host{}.office.corp", n % 30)),
             ),
             (
                 "local names",

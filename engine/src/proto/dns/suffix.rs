@@ -12,9 +12,28 @@ pub fn registered(name: &str) -> Option<&str> {
     psl::domain_str(name)
 }
 
+/// Whether the list knows the end of a lower-case name; names of a network's
+/// own end otherwise, and so do tunnels that pretend no domain.
+pub fn is_listed(name: &str) -> bool {
+    psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ends_are_listed_or_not() {
+        for (name, expected) in [
+            ("www.example.com", true),
+            ("example.co.uk", true),
+            ("printer.local", false),
+            ("a.3b7f", false),
+            ("", false),
+        ] {
+            assert_eq!(is_listed(name), expected, "{name}");
+        }
+    }
 
     #[test]
     fn the_list_is_that_of_the_lock_file() {
