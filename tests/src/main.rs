@@ -5,6 +5,7 @@
 
 mod golden;
 mod http;
+mod ns04;
 mod openssl;
 mod public;
 mod repeat;
