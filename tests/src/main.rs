@@ -3,6 +3,7 @@
 //! Tests that need the public captures look for them in `NSF_CAPTURES`, else
 //! beside the project in `../shared/captures`, and say so when they skip.
 
+mod behaviour;
 mod golden;
 mod http;
 mod ns04;

@@ -75,8 +75,17 @@ impl Default for How {
 
 /// Analyses one capture into `out`.
 pub fn run(capture: &Path, out: &Path, how: &How) -> nsforensics_engine::error::Result<Report> {
+    run_all(&[capture.to_owned()], out, how)
+}
+
+/// Analyses captures as one into `out`.
+pub fn run_all(
+    captures: &[PathBuf],
+    out: &Path,
+    how: &How,
+) -> nsforensics_engine::error::Result<Report> {
     let request = Request {
-        inputs: vec![capture.to_owned()],
+        inputs: captures.to_vec(),
         out_dir: out.to_owned(),
         policy: how.policy.clone(),
         policy_name: "built-in".to_owned(),

@@ -33,6 +33,9 @@ const TABLES: [&str; 5] = [
     "http_transactions",
 ];
 
+/// Passes after which every detector must be done: a detector needs three.
+const MOST_PASSES: usize = 16;
+
 /// The tables of one run.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -81,10 +84,11 @@ pub fn judge_by(
             meta,
             detector,
             wants: &[],
+            is_done: false,
         })
         .collect();
     let mut is_first = true;
-    loop {
+    for _ in 0..MOST_PASSES {
         let scene = Scene {
             policy,
             names: &names,
@@ -92,9 +96,10 @@ pub fn judge_by(
         };
         for one in &mut working {
             one.wants = match &mut one.detector {
-                Ok(detector) => detector.next(&scene),
-                Err(_) => &[],
+                Ok(detector) if !one.is_done => detector.next(&scene),
+                _ => &[],
             };
+            one.is_done = one.wants.is_empty();
         }
         if working.iter().all(|one| one.wants.is_empty()) {
             break;
@@ -165,6 +170,8 @@ struct Working {
     meta: &'static Meta,
     detector: std::result::Result<Box<dyn Detector>, &'static str>,
     wants: &'static [Columns],
+    /// It wanted nothing more.
+    is_done: bool,
 }
 
 impl Working {

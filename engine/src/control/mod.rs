@@ -458,14 +458,22 @@ mod tests {
             ("NS-03.rate_limit", "medium"),
             ("NS-03.request_size", "medium"),
             ("NS-03.security_headers", "low"),
+            ("NS-04.base64_exfiltration", "high"),
             ("NS-04.dns_tunneling", "high"),
             ("NS-04.doh_tunneling", "medium"),
             ("NS-04.domain_generation", "medium"),
+            ("NS-04.high_entropy_payload", "medium"),
             ("NS-04.http_c2", "high"),
             ("NS-04.icmp_tunneling", "high"),
             ("NS-04.indicator", "high"),
             ("NS-04.known_c2", "critical"),
+            ("NS-04.long_connection", "low"),
+            ("NS-04.periodic_beaconing", "high"),
+            ("NS-04.slow_exfiltration", "medium"),
             ("NS-04.unknown_destination", "high"),
+            ("NS-04.volume_daily", "high"),
+            ("NS-04.volume_hourly", "high"),
+            ("NS-04.volume_single_request", "high"),
         ];
         let actual: Vec<_> = metas()
             .map(|meta| (meta.id, meta.severity.name()))

@@ -62,6 +62,8 @@ pub(crate) fn flow(id: i64, seconds: i64) -> FlowRecord {
         local_orig: true,
         local_resp: false,
         echo: None,
+        dst_allowed: None,
+        entropy: [None; 2],
         bytes_encrypted: 0,
         bytes_plaintext: 0,
         files_spanned: vec![0],

@@ -226,6 +226,10 @@ pub struct FlowRecord {
     pub local_resp: bool,
     /// What ICMP echo messages carried; none for every other flow.
     pub echo: Option<Box<crate::proto::icmp::Echo>>,
+    /// Whether the policy's allowlist names the destination; none without a list.
+    pub dst_allowed: Option<bool>,
+    /// How evenly the bytes of each direction's beginning are spread, `[orig, resp]`.
+    pub entropy: [Option<f32>; 2],
     /// Payload bytes seen to be encrypted, both directions.
     pub bytes_encrypted: u64,
     /// Payload bytes seen to be readable, both directions.

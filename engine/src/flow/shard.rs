@@ -947,6 +947,8 @@ impl<C: Content> Flow<C> {
             local_orig: false,
             local_resp: false,
             echo: self.echo.take(),
+            dst_allowed: None,
+            entropy: [None; 2],
             bytes_encrypted: 0,
             bytes_plaintext: 0,
             files_spanned: if self.files.is_empty() {

@@ -72,6 +72,8 @@ pub struct Limits {
     pub behaviour_subjects: usize,
     /// Indicators of threat intelligence.
     pub indicators: usize,
+    /// Connections whose times are held at once to see how regular they are.
+    pub behaviour_events: usize,
     /// DNS questions of one flow that wait for an answer.
     pub dns_waiting: usize,
     /// Seconds after which a DNS question counts as unanswered.
@@ -147,6 +149,8 @@ impl Default for Limits {
             behaviour_subjects: 4_194_304,
             // Some 200 bytes each; the largest public lists have some 100,000.
             indicators: 1_000_000,
+            // 40 bytes each.
+            behaviour_events: 33_554_432,
             // A client asks a few at a time; between two resolvers that share one
             // port some hundred may be open.
             dns_waiting: 256,

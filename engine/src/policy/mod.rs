@@ -6,11 +6,13 @@
 //! line and key: a misspelt control must not pass for a missing one.
 
 mod alerts;
+mod allowlist;
 mod limits;
 mod shape;
 mod values;
 
 pub use alerts::{Address, AlertDestination, AlertKind, expand, variables};
+pub use allowlist::Allowlist;
 pub use limits::Limits;
 pub use shape::*;
 pub use values::{Cidr, Pin, SuitePattern, TlsVersion};
@@ -38,6 +40,8 @@ pub struct Policy {
     /// What the denied and allowed patterns make of each suite code; filled
     /// by the controls on first use.
     pub(crate) suite_classes: OnceLock<Box<[u8]>>,
+    /// The allowlist, made on first use.
+    allowlist: OnceLock<Option<Allowlist>>,
 }
 
 impl Deref for Policy {
@@ -53,6 +57,7 @@ impl From<Shape> for Policy {
         Self {
             shape,
             suite_classes: OnceLock::new(),
+            allowlist: OnceLock::new(),
         }
     }
 }
@@ -112,6 +117,15 @@ impl Policy {
     /// SHA-256 over [`Policy::to_yaml`]: equal for policies that mean the same.
     pub fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.to_yaml().as_bytes()).into()
+    }
+
+    /// Where traffic may go; none where the policy has no such list.
+    pub fn allowlist(&self) -> Option<&Allowlist> {
+        let list = || {
+            let destinations = &self.monitoring.network.destinations;
+            destinations.allowlist.as_deref().map(Allowlist::new)
+        };
+        self.allowlist.get_or_init(list).as_ref()
     }
 
     /// Whether an address lies in one of the local networks.
@@ -342,6 +356,7 @@ fn problems(shape: &Shape) -> Vec<(&'static str, String)> {
         ("limits.behaviour_subjects", limits.behaviour_subjects, 1),
         ("limits.dns_names", limits.dns_names, 1),
         ("limits.indicators", limits.indicators, 1),
+        ("limits.behaviour_events", limits.behaviour_events, 1_024),
         ("limits.dns_waiting", limits.dns_waiting, 1),
         ("limits.dns_answer_bytes", limits.dns_answer_bytes, 512),
     ] {

@@ -428,6 +428,8 @@ mapping! {
     Volume {
         /// Whether bytes are counted by destination.
         track_per_destination: bool = true,
+        /// Whether what is received counts as well as what is sent.
+        both_directions: bool = false,
         /// From where on it is a finding.
         alert_thresholds: VolumeThresholds = VolumeThresholds::default(),
     }
@@ -475,11 +477,13 @@ mapping! {
                 pattern: C2Kind::PeriodicBeaconing,
                 description: "Regular connections to one destination".to_owned(),
                 interval_variance_threshold: Some(0.1),
+                key: BeaconKey::default(),
             },
             C2Pattern {
                 pattern: C2Kind::DomainGeneration,
                 description: "Generated domain names".to_owned(),
                 interval_variance_threshold: None,
+                key: BeaconKey::default(),
             },
         ],
     }
@@ -531,6 +535,26 @@ pub struct C2Pattern {
     /// Coefficient of variation of the gaps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval_variance_threshold: Option<f64>,
+    /// Whose connections make one series.
+    #[serde(default, skip_serializing_if = "BeaconKey::is_default")]
+    pub key: BeaconKey,
+}
+
+/// Whose connections make one series.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BeaconKey {
+    /// Those of one source to one port of a destination.
+    #[default]
+    SourceDestinationPort,
+    /// Those of all sources to a destination.
+    Destination,
+}
+
+impl BeaconKey {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Patterns of command and control.

@@ -14,6 +14,7 @@ pub mod x509;
 pub mod tls;
 mod assembly;
 pub mod secrets;
+pub mod measure;
 pub mod dns;
 pub mod icmp;
 pub mod plain;
@@ -156,6 +157,9 @@ pub struct SessionFacts {
     pub tls: Vec<tls::TlsHandshake>,
     /// What was said outside TLS.
     pub plaintext: Option<Box<plain::PlaintextFacts>>,
+    /// How evenly the bytes of each direction's beginning are spread, `[orig, resp]`;
+    /// none for what is encrypted by design, for infrastructure, and for HTTP.
+    pub entropy: [Option<f32>; 2],
     /// Payload bytes that were seen to be encrypted, `[orig, resp]`.
     pub bytes_encrypted: [u64; 2],
     /// Payload bytes that were seen to be readable, `[orig, resp]`.

@@ -10,6 +10,7 @@
 
 use super::dtls::DtlsSession;
 use super::inside::Inside;
+use super::measure::Histogram;
 use super::plain::PlaintextFacts;
 use super::plain::StartTls;
 use super::plain::reader::{Next, Reader, Role, Scene, Sealed, Services};
@@ -49,13 +50,16 @@ impl Session {
         }
         self.inner
             .get_or_insert_default()
-            .feed(cx, direction, bytes)
+            .stream(cx, direction, bytes)
     }
 
     /// `len` bytes of a direction's stream are not in the capture.
     pub fn gap(&mut self, cx: &mut Cx<'_>, direction: Direction, len: u64) -> Want {
         match &mut self.inner {
-            Some(inner) => inner.gap(cx, direction, len),
+            Some(inner) => {
+                inner.sampled(direction, len);
+                inner.gap(cx, direction, len)
+            }
             // Before anything was seen, a gap says nothing.
             None => Want::Bytes,
         }
@@ -65,6 +69,7 @@ impl Session {
     /// not wanted ([`Want::Skip`], [`Want::Nothing`]): they count all the same.
     pub fn skipped(&mut self, direction: Direction, len: u64) {
         if let Some(inner) = &mut self.inner {
+            inner.sampled(direction, len);
             inner.pass(direction, len);
         }
     }
@@ -106,6 +111,10 @@ const UNKNOWN_STRIDE: u64 = 16 << 10;
 const MAX_LATE_LOOKS: u8 = 8;
 /// Datagrams that may be nothing known before the flow is given up.
 const MAX_UNKNOWN_DATAGRAMS: u8 = 8;
+/// Bytes at the beginning of each direction's stream whose entropy is measured:
+/// enough that random bytes reach .99, and what is always there to be read of a
+/// stream that nobody knows.
+const SAMPLE: u64 = MAX_UNKNOWN;
 /// Tunnels inside tunnels (CONNECT through SOCKS and the like).
 const MAX_NESTING: u8 = 4;
 
@@ -128,6 +137,17 @@ struct Inner {
     transport: &'static str,
     nesting: u8,
     datagrams: bool,
+    sample: Sample,
+}
+
+/// The beginning of each direction, counted by its bytes.
+#[derive(Debug, Default)]
+struct Sample {
+    /// Bytes of each stream so far, whether or not they were there to count.
+    passed: [u64; 2],
+    histograms: [Option<Histogram>; 2],
+    /// Something here is encrypted by design: nothing is measured.
+    off: bool,
 }
 
 #[derive(Debug)]
@@ -196,11 +216,70 @@ impl Default for Inner {
             transport: "tcp",
             nesting: 0,
             datagrams: false,
+            sample: Sample::default(),
         }
     }
 }
 
 impl Inner {
+    /// Reads bytes of a stream, and takes a sample of them.
+    fn stream(&mut self, cx: &mut Cx<'_>, direction: Direction, bytes: &[u8]) -> Want {
+        let want = self.feed(cx, direction, bytes);
+        self.take_sample(direction, bytes);
+        let side = direction.index();
+        if self.sample.off || self.sample.passed[side] >= SAMPLE || self.is_unmeasured() {
+            return want;
+        }
+        // The sample wants what the reader does not: it is passed over within.
+        if let Want::Skip(len) = want {
+            self.skip[side] = len;
+        }
+        Want::Bytes
+    }
+
+    /// Whether what was recognised is not to be measured.
+    fn is_unmeasured(&self) -> bool {
+        match &self.phase {
+            Phase::Tls { .. } | Phase::Quic(_) | Phase::Dtls(_) => true,
+            Phase::Plain { encrypted, .. } => {
+                // HTTP is measured by its bodies.
+                let is_left_out =
+                    |facts: &PlaintextFacts| facts.infrastructure || facts.protocol == "http";
+                *encrypted || self.facts.as_deref().is_some_and(is_left_out)
+            }
+            Phase::Detecting(_) | Phase::Opaque => false,
+        }
+    }
+
+    fn take_sample(&mut self, direction: Direction, bytes: &[u8]) {
+        if self.sample.off {
+            return;
+        }
+        if self.is_unmeasured() {
+            self.sample = Sample {
+                off: true,
+                ..Sample::default()
+            };
+            return;
+        }
+        let side = direction.index();
+        let room = SAMPLE.saturating_sub(self.sample.passed[side]);
+        self.sampled(direction, bytes.len() as u64);
+        let there = usize::try_from(room).map_or(bytes.len(), |room| room.min(bytes.len()));
+        if there > 0 {
+            let histogram = &mut self.sample.histograms[side];
+            histogram
+                .get_or_insert_with(|| Histogram::of_first(SAMPLE))
+                .push(bytes.get(..there).unwrap_or_default());
+        }
+    }
+
+    /// So many bytes of a direction's stream have passed.
+    fn sampled(&mut self, direction: Direction, len: u64) {
+        let passed = &mut self.sample.passed[direction.index()];
+        *passed = passed.saturating_add(len);
+    }
+
     fn feed(&mut self, cx: &mut Cx<'_>, direction: Direction, bytes: &[u8]) -> Want {
         let side = direction.index();
         let mut rest = bytes;
@@ -337,7 +416,7 @@ impl Inner {
 
     fn datagram(&mut self, cx: &mut Cx<'_>, direction: Direction, bytes: &[u8]) -> Want {
         self.datagrams = true;
-        match self.feed(cx, direction, bytes) {
+        match self.stream(cx, direction, bytes) {
             Want::Nothing => Want::Nothing,
             Want::Bytes | Want::Skip(_) => {
                 self.skip = [0; 2];
@@ -581,7 +660,8 @@ impl Inner {
             Phase::Plain { reader, .. } => size_of_val(&**reader) + reader.heap_bytes(),
             Phase::Detecting(None) | Phase::Opaque => 0,
         };
-        phase + self.facts.as_ref().map_or(0, |facts| facts.heap_bytes())
+        let sampled = self.sample.histograms.iter().flatten().count() * 1_024;
+        phase + sampled + self.facts.as_ref().map_or(0, |facts| facts.heap_bytes())
     }
 
     fn end(mut self, cx: &mut Cx<'_>) -> SessionFacts {
@@ -596,6 +676,12 @@ impl Inner {
                 None => break,
             };
         }
+        let measures = if self.sample.off || self.is_unmeasured() {
+            [None; 2]
+        } else {
+            let [orig, resp] = &self.sample.histograms;
+            [orig, resp].map(|one| one.as_ref().and_then(Histogram::entropy))
+        };
         let tls = match self.phase {
             Phase::Tls {
                 session, inside, ..
@@ -639,6 +725,7 @@ impl Inner {
             services,
             tls,
             plaintext: self.facts,
+            entropy: measures,
             bytes_encrypted: self.encrypted,
             bytes_plaintext: self.plaintext,
         }

@@ -89,6 +89,9 @@ pub(super) fn judge(
     } = ended;
     name_service(&mut flow, &mut facts);
     (flow.local_orig, flow.local_resp) = (policy.is_local(flow.src), policy.is_local(flow.dst));
+    flow.dst_allowed = policy
+        .allowlist()
+        .map(|list| list.allows(&flow.destination()));
     let audited = control::audit_flow(policy, &flow, &facts, &validations);
     gatherer.add(&flow, &facts, &audited);
     let AuditResult { tls: outcomes, .. } = audited;
@@ -149,6 +152,7 @@ const BY_HOST: f32 = 0.95;
 fn name_service(flow: &mut FlowRecord, facts: &mut SessionFacts) {
     flow.service = facts.service.take();
     flow.service_confidence = facts.confidence;
+    flow.entropy = facts.entropy;
     flow.bytes_encrypted = facts.bytes_encrypted.iter().sum();
     flow.bytes_plaintext = facts.bytes_plaintext.iter().sum();
     let sni = facts

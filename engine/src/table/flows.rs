@@ -209,6 +209,18 @@ impl Row for FlowRecord {
                 },
             )
             .content(),
+            col::boolean_opt(
+                ("dst_allowed", "", "The policy's allowlist names the destination; null without a list."),
+                |f: &Self| f.dst_allowed,
+            ),
+            col::float32_opt(
+                ("entropy_orig", "0 to 1", "Shannon entropy of the first 4 KiB that the originator sent, bits per byte by 8; null under 1 KiB, for protocols that encrypt by design, for infrastructure (DNS and the like), and for HTTP, whose bodies `http_transactions` measures."),
+                |f: &Self| f.entropy[0],
+            ),
+            col::float32_opt(
+                ("entropy_resp", "0 to 1", "The same of the responder."),
+                |f: &Self| f.entropy[1],
+            ),
             col::boolean(
                 ("local_orig", "", "The originator lies in the policy's local networks."),
                 |f: &Self| f.local_orig,

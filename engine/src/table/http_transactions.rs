@@ -251,6 +251,46 @@ impl Row for HttpRow {
                 ),
                 Text::RequestType,
             ),
+            col::float32_opt(
+                (
+                    "request_entropy",
+                    "0 to 1",
+                    "Shannon entropy of the first 64 KiB of the request's body, bits per byte by 8; null under 1 KiB.",
+                ),
+                |row: &Self| row.tx.measured?.entropy,
+            ),
+            col::int64_opt(
+                (
+                    "base64_bytes",
+                    "character",
+                    "Base64 in the request's body: runs of 1,024 characters and more, standard or URL-safe, wrapped, in JSON or in a form; null where the body is under 1 KiB.",
+                ),
+                |row: &Self| {
+                    row.tx
+                        .measured
+                        .map(|measured| signed(measured.base64_bytes))
+                },
+            ),
+            col::int64_opt(
+                (
+                    "base64_max_run_bytes",
+                    "character",
+                    "The longest of these runs.",
+                ),
+                |row: &Self| {
+                    row.tx
+                        .measured
+                        .map(|measured| signed(measured.base64_max_run_bytes))
+                },
+            ),
+            col::boolean_opt(
+                (
+                    "request_coded",
+                    "",
+                    "A body of 1 KiB or more was under a content coding.",
+                ),
+                |row: &Self| row.tx.measured.map(|measured| measured.coded),
+            ),
             col::int16_opt(
                 ("response_status", "", "Status of the final answer."),
                 |row: &Self| {

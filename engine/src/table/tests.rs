@@ -79,6 +79,8 @@ pub(crate) fn flow(n: u64) -> FlowRecord {
         local_orig: true,
         local_resp: false,
         echo: None,
+        dst_allowed: Some(n.is_multiple_of(2)),
+        entropy: [None, Some(0.5)],
         bytes_encrypted: 100,
         bytes_plaintext: 0,
         files_spanned: vec![0],

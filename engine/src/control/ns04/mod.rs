@@ -7,18 +7,30 @@
 //! first one to find the few subjects that matter, another for their details.
 //! [`crate::behaviour`] does the reading.
 
+mod base64_exfiltration;
+pub(crate) mod catalogue;
 mod dns_tunneling;
 mod doh_tunneling;
 mod domain_generation;
 mod found;
+mod high_entropy_payload;
 mod http_c2;
 mod icmp_tunneling;
 mod indicator;
 mod information;
 mod known_c2;
+mod long_connection;
+mod periodic_beaconing;
 mod rows;
+mod slow_exfiltration;
+pub(crate) mod timing;
 mod unknown_destination;
+mod volume;
+mod volume_single_request;
+pub(crate) mod weights;
 
+#[cfg(test)]
+mod cases;
 #[cfg(test)]
 mod tables_by_hand;
 #[cfg(test)]
@@ -36,6 +48,7 @@ pub use rows::{
 use super::Meta;
 use crate::policy::Policy;
 use std::fmt::Debug;
+use std::net::IpAddr;
 
 /// A check over many flows.
 pub trait Behaviour: Sync {
@@ -83,15 +96,46 @@ pub fn with_indicators(indicators: &Indicators) -> Vec<&dyn Behaviour> {
 
 /// The detectors, sorted by id.
 pub static DETECTORS: &[&dyn Behaviour] = &[
+    &base64_exfiltration::Base64Exfiltration,
     &dns_tunneling::DnsTunneling,
     &doh_tunneling::DohTunneling,
     &domain_generation::DomainGeneration,
+    &high_entropy_payload::HighEntropyPayload,
     &http_c2::HttpC2,
     &icmp_tunneling::IcmpTunneling,
     &NO_INDICATORS,
     &known_c2::KnownC2,
+    &long_connection::LongConnection,
+    &periodic_beaconing::PeriodicBeaconing,
+    &slow_exfiltration::SlowExfiltration,
     &unknown_destination::UnknownDestination,
+    &volume::VOLUME_DAILY,
+    &volume::VOLUME_HOURLY,
+    &volume_single_request::VolumeSingleRequest,
 ];
+
+/// Reason of a detector that the policy's list of patterns leaves out.
+pub(crate) const NO_PATTERN: &str = "the policy names no such pattern";
+
+/// Bytes of a policy's KB.
+pub(crate) const KIB: f64 = 1_024.0;
+/// Bytes of a policy's MB.
+pub(crate) const MIB: f64 = 1_048_576.0;
+/// Nanoseconds.
+pub(crate) const SECOND_NS: i64 = crate::time::NANOS_PER_SECOND;
+
+/// Whether a connection was made, by Zeek's states: both sides took part.
+pub(crate) fn is_established(conn_state: &str) -> bool {
+    matches!(conn_state, "S1" | "S2" | "S3" | "SF" | "RSTO" | "RSTR")
+}
+
+/// Whether an address is one host's.
+pub(crate) fn is_unicast(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !(v4.is_multicast() || v4.is_broadcast() || v4.is_unspecified()),
+        IpAddr::V6(v6) => !(v6.is_multicast() || v6.is_unspecified()),
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -102,5 +146,26 @@ mod tests {
         let ids: Vec<_> = DETECTORS.iter().map(|check| check.meta().id).collect();
         assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
         assert!(ids.iter().all(|id| id.starts_with("NS-04.")), "{ids:?}");
+    }
+
+    #[test]
+    fn a_capture_of_nothing_shows_nothing() {
+        for check in DETECTORS {
+            let Ok(mut detector) = check.start(&Policy::built_in()) else {
+                continue;
+            };
+            let (names, population) = (Names::new(9), Population::new(9));
+            let scene = Scene {
+                policy: &Policy::built_in(),
+                names: &names,
+                population: &population,
+            };
+            let passes = (0..9)
+                .take_while(|_| !detector.next(&scene).is_empty())
+                .count();
+            assert!(passes < 9, "{} never ends", check.meta().id);
+            let judgement = detector.judge(&scene);
+            assert!(judgement.found.is_empty() && judgement.tally.passed.is_empty());
+        }
     }
 }

@@ -4,9 +4,10 @@
 use super::{Behaviour, Judgement};
 use crate::behaviour::{Source, judge_by};
 use crate::evidence::{FlowId, PacketRef};
-use crate::flow::{ConnState, Counters, EndReason, FlowRecord, NameSource};
+use crate::flow::{ConnState, Counters, EndReason, FlowHead, FlowRecord, NameSource};
 use crate::policy::Policy;
-use crate::table::{FileMeta, Row, TableWriter};
+use crate::proto::plain::http::{HttpTransaction, Measured, Sizes, Text, Texts};
+use crate::table::{FileMeta, HttpRow, Row, TableWriter};
 use crate::time::CaptureTime;
 use std::path::Path;
 
@@ -21,6 +22,8 @@ impl Flow {
         record.dst = dst.parse().unwrap();
         record.dst_port = 443;
         record.ip_proto = 6;
+        record.service = None;
+        record.entropy = [None; 2];
         record.server_name = None;
         record.server_name_source = None;
         record.conn_state = ConnState::Sf;
@@ -64,6 +67,44 @@ impl Flow {
         self.0.dst_port = port;
         self
     }
+
+    /// From the first to the latest packet.
+    pub(crate) fn lasting(mut self, seconds: i64) -> Self {
+        self.0.ts_end = self.0.ts.plus_nanos(seconds * 1_000_000_000);
+        self
+    }
+
+    pub(crate) fn bytes(mut self, orig: u64, resp: u64) -> Self {
+        self.0.orig.bytes = orig;
+        self.0.resp.bytes = resp;
+        self
+    }
+
+    pub(crate) fn state(mut self, state: ConnState) -> Self {
+        self.0.conn_state = state;
+        self
+    }
+
+    pub(crate) fn service(mut self, service: &'static str) -> Self {
+        self.0.service = Some(service.into());
+        self
+    }
+
+    pub(crate) fn udp(mut self) -> Self {
+        self.0.ip_proto = 17;
+        self
+    }
+
+    /// In this row of `captures`.
+    pub(crate) fn in_file(mut self, capture: u32) -> Self {
+        self.0.first.capture = capture;
+        self
+    }
+
+    pub(crate) fn entropy(mut self, orig: f32, resp: f32) -> Self {
+        self.0.entropy = [Some(orig), Some(resp)];
+        self
+    }
 }
 
 /// Writes a table.
@@ -89,6 +130,35 @@ pub(crate) fn write_flows(folder: &Path, flows: &[Flow]) {
         record
     });
     write(folder, rows.collect());
+}
+
+/// An HTTP request of 10.0.0.5 to a host, measured so.
+pub(crate) fn request(host: &str, media_type: &str, measured: Measured, body: u64) -> HttpRow {
+    let policy = Policy::built_in();
+    let record = Flow::to("198.51.100.7").port(80).0;
+    let head = FlowHead {
+        flow_id: record.flow_id,
+        first: record.first,
+        src: record.src,
+        dst: record.dst,
+        src_port: record.src_port,
+        dst_port: record.dst_port,
+        ip_proto: record.ip_proto,
+        scope: 0,
+    };
+    let tx = HttpTransaction {
+        ts: record.ts,
+        packet: record.first,
+        has_request: true,
+        measured: Some(measured),
+        texts: Texts::of(&[(Text::Host, host), (Text::RequestType, media_type)]),
+        request: Sizes {
+            body_bytes: body,
+            ..Sizes::default()
+        },
+        ..HttpTransaction::default()
+    };
+    HttpRow::new(&policy, head, Box::new(tx), false, Vec::new())
 }
 
 /// What a detector says of these flows, findings sorted by destination and source.

@@ -7,14 +7,12 @@
 
 use super::{
     Behaviour, Columns, Detector, Found, Judgement, Measure, NameId, Numbers, Rows, Scene, Tally,
-    Trail,
+    Trail, is_unicast,
 };
 use crate::control::{Meta, Severity, Wants};
-use crate::policy::Policy;
+use crate::policy::{Allowlist, Policy};
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
-use std::collections::HashSet;
-use std::net::IpAddr;
 
 pub(super) struct UnknownDestination;
 
@@ -51,43 +49,6 @@ impl Behaviour for UnknownDestination {
             left_out: 0,
             is_fed: false,
         }))
-    }
-}
-
-/// Names and addresses that traffic may go to.
-#[derive(Clone, Debug, Default)]
-pub struct Allowlist {
-    exact: HashSet<String>,
-    /// What names end with: `.example.org`.
-    below: Vec<String>,
-}
-
-impl Allowlist {
-    /// From the policy's patterns.
-    pub fn new(patterns: &[String]) -> Self {
-        let mut list = Self::default();
-        for pattern in patterns {
-            let pattern = pattern.trim().trim_end_matches('.').to_ascii_lowercase();
-            match pattern.strip_prefix("*.") {
-                Some(parent) => list.below.push(format!(".{parent}")),
-                None => {
-                    let address = pattern.parse::<IpAddr>().map(|ip| ip.to_canonical());
-                    list.exact
-                        .insert(address.map_or(pattern, |ip| ip.to_string()));
-                }
-            }
-        }
-        list
-    }
-
-    /// Whether traffic may go to a name or address.
-    pub fn allows(&self, destination: &str) -> bool {
-        let name = destination.trim_end_matches('.').to_ascii_lowercase();
-        self.exact.contains(&name)
-            || self
-                .below
-                .iter()
-                .any(|end| name.len() > end.len() && name.ends_with(end.as_str()))
     }
 }
 
@@ -226,44 +187,10 @@ fn pass(tally: &mut Tally, trail: Trail) {
     tally.pass(packets.first().map_or(0, |at| at.capture));
 }
 
-/// Whether an address is one host's.
-pub(super) fn is_unicast(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => !(v4.is_multicast() || v4.is_broadcast() || v4.is_unspecified()),
-        IpAddr::V6(v6) => !(v6.is_multicast() || v6.is_unspecified()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::control::ns04::testing::{Flow, judge};
-
-    #[track_caller]
-    fn allows(patterns: &[&str], destination: &str, expected: bool) {
-        let patterns: Vec<_> = patterns.iter().map(|&text| text.to_owned()).collect();
-        let list = Allowlist::new(&patterns);
-        assert_eq!(
-            list.allows(destination),
-            expected,
-            "{patterns:?} {destination}"
-        );
-    }
-
-    #[test]
-    fn patterns_are_those_of_the_controls() {
-        allows(&["*.example.org"], "www.example.org", true);
-        allows(&["*.example.org"], "a.b.example.org", true);
-        allows(&["*.example.org"], "example.org", false);
-        allows(&["*.example.org"], "badexample.org", false);
-        allows(&["*.Example.ORG."], "WWW.example.org.", true);
-        allows(&["api.example.org"], "api.example.org", true);
-        allows(&["api.example.org"], "x.api.example.org", false);
-        allows(&["192.0.2.7"], "192.0.2.7", true);
-        allows(&["2001:DB8::1"], "2001:db8::1", true);
-        allows(&["::ffff:192.0.2.7"], "192.0.2.7", true);
-        allows(&[], "example.org", false);
-    }
 
     fn policy(list: &str) -> Policy {
         let yaml = format!("monitoring:\n  network:\n    destinations:\n{list}");

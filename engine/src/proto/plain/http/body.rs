@@ -6,6 +6,7 @@ use super::super::reader::{Role, Scene, append_wiping};
 use super::super::text::bounded;
 use super::content::{self, Coding, Json, MAX_DECODED};
 use super::doh::{Doh, MAX_MESSAGE};
+use super::scan::Scan;
 use super::transaction::{Carrier, HttpTransaction, Oddity, Text};
 use super::{fields, head, secrets};
 use crate::anomaly::AnomalyKind;
@@ -15,9 +16,16 @@ use zeroize::Zeroizing;
 /// Bytes of a JSON body that are looked at.
 const MAX_JSON: u64 = 1 << 20;
 
-/// What is read of a body while it passes.
+/// What is done with a body while it passes: read, measured, or neither.
 #[derive(Debug, Default)]
-pub(super) enum Peek {
+pub(super) struct Peek {
+    reading: Reading,
+    scan: Scan,
+}
+
+/// What is read of a body.
+#[derive(Debug, Default)]
+enum Reading {
     #[default]
     Nothing,
     /// A form, or a body under a coding: its beginning.
@@ -37,7 +45,7 @@ pub(super) enum Peek {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct JsonPeek {
+struct JsonPeek {
     json: Json,
     taken: u64,
     method: Option<String>,
@@ -46,9 +54,72 @@ pub(super) struct JsonPeek {
 }
 
 impl Peek {
+    /// What is done with a request's body.
+    pub(super) fn of_request(tx: &HttpTransaction, fields: &[head::Field<'_>]) -> Self {
+        Self {
+            reading: Reading::of_request(tx, fields),
+            scan: Scan::of_request(tx, fields),
+        }
+    }
+
+    /// What is done with an answer's.
+    pub(super) fn of_answer(tx: &HttpTransaction) -> Self {
+        Self {
+            reading: Reading::of_answer(tx),
+            scan: Scan::Off,
+        }
+    }
+
+    /// Whether it may pass unseen.
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!((&self.reading, &self.scan), (Reading::Nothing, Scan::Off))
+    }
+
+    /// The next bytes; whether more are wanted.
+    pub(super) fn push(
+        &mut self,
+        scene: &mut Scene<'_, '_>,
+        tx: &mut HttpTransaction,
+        bytes: &[u8],
+    ) -> bool {
+        self.scan.push(bytes);
+        let is_read = self.reading.push(scene, tx, bytes);
+        is_read || !matches!(self.scan, Scan::Off)
+    }
+
+    /// Bytes are missing: what is left cannot be read, but measured.
+    pub(super) fn gap(&mut self) {
+        self.reading = Reading::Nothing;
+        self.scan.gap();
+    }
+
+    /// The body has ended, which this side sent.
+    pub(super) fn finish(
+        self,
+        scene: &mut Scene<'_, '_>,
+        tx: &mut HttpTransaction,
+        doh: &mut Doh,
+        from: Role,
+    ) {
+        self.scan.finish(tx);
+        self.reading.finish(scene, tx, doh, from);
+    }
+
+    /// The capture ends within the body: what was measured of it counts.
+    pub(super) fn cut_off(self, tx: &mut HttpTransaction) {
+        self.scan.finish(tx);
+    }
+
+    /// Heap bytes held.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.reading.heap_bytes() + self.scan.heap_bytes()
+    }
+}
+
+impl Reading {
     /// What of a request's body is read: forms for passwords, JSON for methods,
     /// models and passwords.
-    pub(super) fn of_request(tx: &HttpTransaction, fields: &[head::Field<'_>]) -> Self {
+    fn of_request(tx: &HttpTransaction, fields: &[head::Field<'_>]) -> Self {
         let Some(media_type) = tx.text(Text::RequestType) else {
             return Self::Nothing;
         };
@@ -70,7 +141,7 @@ impl Peek {
 
     /// What of an answer's body is read: DNS messages, and what speaks of
     /// certificates (RFC 2585 §4, RFC 6960 §A.2).
-    pub(super) fn of_answer(tx: &HttpTransaction) -> Self {
+    fn of_answer(tx: &HttpTransaction) -> Self {
         let kind = match tx.text(Text::ResponseType) {
             Some(fields::DNS_MESSAGE) => return Self::Dns(Zeroizing::default()),
             Some("application/ocsp-response") => PkiKind::Ocsp,
@@ -88,12 +159,7 @@ impl Peek {
     }
 
     /// The next bytes; whether more are wanted.
-    pub(super) fn push(
-        &mut self,
-        scene: &mut Scene<'_, '_>,
-        tx: &mut HttpTransaction,
-        bytes: &[u8],
-    ) -> bool {
+    fn push(&mut self, scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, bytes: &[u8]) -> bool {
         match self {
             Self::Nothing => false,
             Self::Whole { kept, .. } => {
@@ -129,7 +195,7 @@ impl Peek {
     }
 
     /// The body has ended, which this side sent.
-    pub(super) fn finish(
+    fn finish(
         self,
         scene: &mut Scene<'_, '_>,
         tx: &mut HttpTransaction,
@@ -179,7 +245,7 @@ impl Peek {
     }
 
     /// Heap bytes held.
-    pub(super) fn heap_bytes(&self) -> usize {
+    fn heap_bytes(&self) -> usize {
         match self {
             Self::Nothing => 0,
             Self::Whole { kept, .. } => kept.capacity(),

@@ -12,13 +12,14 @@ mod h2;
 mod head;
 mod jwt;
 mod probe;
+mod scan;
 mod secrets;
 mod transaction;
 
 pub use jwt::Jwt;
 pub use transaction::{
-    Carrier, HttpCredential, HttpTransaction, HttpVersion, Oddities, Oddity, SetCookie, Sizes,
-    Text, Texts,
+    Carrier, HttpCredential, HttpTransaction, HttpVersion, Measured, Oddities, Oddity, SetCookie,
+    Sizes, Text, Texts,
 };
 
 pub(super) use h2::frame::{probe_preface, probe_within};

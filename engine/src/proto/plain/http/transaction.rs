@@ -299,6 +299,16 @@ impl Texts {
         }
     }
 
+    /// Some texts, for tests.
+    #[cfg(test)]
+    pub(crate) fn of(texts: &[(Text, &str)]) -> Self {
+        let mut out = Self::default();
+        for (text, value) in texts {
+            out.set(*text, value.as_bytes());
+        }
+        out
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         self.buffer.capacity()
     }
@@ -317,6 +327,21 @@ pub struct Sizes {
     /// Whether the body is there to its end.
     pub whole: bool,
 }
+
+/// What was measured of a request's body of 1 KiB or more; see [`crate::proto::measure`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// Entropy of its first 64 KiB, 0 to 1.
+    pub entropy: Option<f32>,
+    /// Characters of base64 in runs that count.
+    pub base64_bytes: u64,
+    /// The longest of these runs.
+    pub base64_max_run_bytes: u64,
+    /// Whether it was under a content coding: compressed, as its sender says.
+    pub coded: bool,
+}
+
+impl Eq for Measured {}
 
 /// Where a credential stood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -396,6 +421,8 @@ pub struct HttpTransaction {
     pub request: Sizes,
     /// What the server sent.
     pub response: Sizes,
+    /// What was measured of the request's body; none for a short one.
+    pub measured: Option<Measured>,
     /// Credentials of the request, at most 16.
     pub credentials: Vec<HttpCredential>,
     /// Cookies that the answer sets, at most 16.

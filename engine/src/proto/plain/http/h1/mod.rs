@@ -202,7 +202,7 @@ impl Http1 {
             State::Fixed(left) | State::Chunk(left) if left >= len => {
                 side.body = side.body.saturating_add(len);
                 side.promised = 0;
-                side.peek = Peek::Nothing;
+                side.peek.gap();
                 side.state = match (side.state, left - len) {
                     (State::Chunk(_), 0) => State::ChunkEnd,
                     (State::Chunk(_), left) => State::Chunk(left),
@@ -250,12 +250,14 @@ impl Http1 {
     }
 
     pub(super) fn end(&mut self, cx: &mut Cx<'_>) {
-        let [client, server] = &self.sides;
+        let [client, server] = &mut self.sides;
+        let cut_off = std::mem::take(&mut client.peek);
         let (request_body, response_body) = (client.so_far(), server.so_far());
         let until_end = server.state == State::UntilEnd;
         if let Some(last) = self.exchanges.back_mut().filter(|last| !last.request_done) {
             last.tx.request.body_bytes = request_body;
             last.tx.oddities.add(Oddity::BodyShort);
+            cut_off.cut_off(&mut last.tx);
         }
         if let Some(one) = self.exchanges.iter_mut().find(|one| !one.response_done)
             && one.answering
@@ -433,7 +435,7 @@ impl Http1 {
         side.body = side.body.saturating_add(there as u64);
         side.promised = 0;
         let mut wants = false;
-        if !matches!(side.peek, Peek::Nothing) {
+        if !side.peek.is_nothing() {
             let exchange = match from {
                 Role::Client => self.exchanges.back_mut(),
                 Role::Server => self.exchanges.iter_mut().find(|one| !one.response_done),

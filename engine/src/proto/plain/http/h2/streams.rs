@@ -87,7 +87,7 @@ impl Stream {
         Self {
             is_head: tx.text(Text::Method) == Some("HEAD"),
             tx,
-            peeks: [Peek::Nothing, Peek::Nothing],
+            peeks: [Peek::default(), Peek::default()],
             index,
             request_done: false,
             answering: false,
@@ -264,7 +264,7 @@ impl Streams {
         let query = parts.path.and_then(|path| head::target(path, false).query);
         self.doh.target(scene, &tx, query, &parts.fields);
         let peek = if block.ends {
-            Peek::Nothing
+            Peek::default()
         } else {
             Peek::of_request(&tx, &parts.fields)
         };
@@ -342,7 +342,7 @@ impl Streams {
         let body = stream.body(from);
         *body = body.saturating_add(bytes.len() as u64);
         let peek = &mut stream.peeks[from.index()];
-        if matches!(peek, Peek::Nothing) {
+        if peek.is_nothing() {
             return false;
         }
         let before = peek.heap_bytes();
@@ -374,7 +374,7 @@ impl Streams {
         self.passed(from, id, len);
         if let Some(stream) = self.open.get_mut(&id) {
             stream.tx.oddities.add(Oddity::Gap);
-            stream.peeks[from.index()] = Peek::Nothing;
+            stream.peeks[from.index()].gap();
         }
     }
 

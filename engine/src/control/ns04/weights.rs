@@ -1,0 +1,140 @@
+//! Every number of the scores over flows, in one place, with what it stands on.
+//! A change here changes [`FORMULA`], which stands in every finding's evidence.
+
+/// Version of the formulas, in the evidence of every scored finding.
+pub(crate) const FORMULA: &str = "flows-1";
+
+// Beacons: timing.
+
+/// Gaps from which on a series is scored.
+pub(crate) const MIN_GAPS: usize = 5;
+/// Shorter gaps are parallel connections, seconds.
+pub(crate) const SHORTEST_GAP: f64 = 0.05;
+/// Events closer than this are one check-in, seconds; the best of them counts.
+pub(crate) const COLLAPSE: [f64; 3] = [0.5, 5.0, 30.0];
+/// Widths of the band of gaps, as a ratio, and the share of the gaps that such a
+/// band holds by itself. A client without memory has at most .035, .110 and .267
+/// (e^(-a)(1 - 1/w) at a = ln w/(w - 1)); what stands here leaves room for think
+/// times that are less spread. A band of more than an octave tells nothing apart.
+pub(crate) const BANDS: [(f64, f64); 3] = [(1.1, 0.10), (1.35, 0.25), (2.1, 0.45)];
+/// Standard deviations of the lower bound of that share.
+pub(crate) const WILSON_Z: f64 = 3.0;
+/// Windows for counting, in median gaps.
+pub(crate) const WINDOWS: [f64; 4] = [3.0, 6.0, 12.0, 24.0];
+/// Windows from which on counts say something.
+pub(crate) const MIN_WINDOWS: f64 = 15.0;
+/// Variance by mean of the counts at which evenness is nothing: chance has 1,
+/// people far more, a timer the square of its gaps' variation.
+pub(crate) const EVEN: f64 = 0.6;
+/// A gap of so many median gaps is a pause.
+pub(crate) const PAUSE: f64 = 20.0;
+/// Timing is regularity times these: what is regular alone, with equal sizes,
+/// over all of its time.
+pub(crate) const BASE_SHARE: f64 = 0.55;
+/// See [`BASE_SHARE`].
+pub(crate) const SIZE_SHARE: f64 = 0.15;
+/// See [`BASE_SHARE`].
+pub(crate) const PERSISTENCE_SHARE: f64 = 0.30;
+/// Sizes within a tenth ...
+pub(crate) const SIZE_WIDTH: f64 = 1.1;
+/// ... and so many bytes are equal.
+pub(crate) const SIZE_SLACK: f64 = 32.0;
+/// Seconds, or events, from which on there is all the evidence that is needed.
+pub(crate) const ENOUGH_SECONDS: f64 = 21_600.0;
+/// See [`ENOUGH_SECONDS`].
+pub(crate) const ENOUGH_EVENTS: f64 = 200.0;
+/// Periods of schedulers, seconds.
+pub(crate) const CLOCK_PERIODS: [f64; 9] = [
+    60.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0, 21_600.0, 43_200.0, 86_400.0,
+];
+/// Rayleigh's R from which on events are locked to the clock.
+pub(crate) const LOCKED: f64 = 0.8;
+/// n R^2 from which on that is no chance (e^-14 is a millionth).
+pub(crate) const LOCK_EVIDENCE: f64 = 14.0;
+
+// Beacons: context, in log-odds added to those of the timing.
+
+/// Locked to the clock: what cron and task schedulers do, implants do not.
+pub(crate) const SCHEDULED: f64 = -0.8;
+/// The destination has no name: neither SNI nor Host.
+pub(crate) const NAMELESS: f64 = 0.5;
+/// Half of the hosts or more do the same.
+pub(crate) const WIDESPREAD: f64 = -2.0;
+/// At most a fiftieth of the hosts do.
+pub(crate) const RARE: f64 = 0.5;
+/// Hosts from which on prevalence says anything.
+pub(crate) const MIN_HOSTS: usize = 20;
+/// First seen a day or more after the capture began.
+pub(crate) const NEW: f64 = 0.5;
+/// More is sent than received (producer/consumer ratio above .3).
+pub(crate) const PRODUCER: f64 = 0.5;
+/// Comes and goes with everything else that the host does.
+pub(crate) const FOLLOWS_PEOPLE: f64 = -1.5;
+/// Goes on while the host does nothing else.
+pub(crate) const GOES_ON_ALONE: f64 = 0.5;
+/// The policy's allowlist names the destination.
+pub(crate) const ALLOWED: f64 = -2.0;
+/// Destinations of a source at one period: a monitor probing its targets.
+pub(crate) const MONITOR_TARGETS: usize = 10;
+/// A monitor.
+pub(crate) const MONITOR: f64 = -2.0;
+/// No connection was ever made: the other end is gone.
+pub(crate) const UNREACHABLE: f64 = -0.5;
+
+/// Score from which on a beacon is a finding of low, medium, high severity.
+pub(crate) const BEACON_LEVELS: [f64; 3] = [0.45, 0.6, 0.8];
+
+// Long connections.
+
+/// Seconds from which on a connection is long, and the tiers that a finding names.
+pub(crate) const LONG_TIERS: [i64; 5] = [3_600, 14_400, 28_800, 43_200, 86_400];
+
+// Slow exfiltration: over the days of a capture, by source and destination.
+
+/// Bytes sent from which on it is looked at.
+pub(crate) const SLOW_BYTES: u64 = 20 << 20;
+/// Sessions.
+pub(crate) const SLOW_SESSIONS: u64 = 24;
+/// Producer/consumer ratio.
+pub(crate) const SLOW_PCR: f64 = 0.3;
+/// Variation of the sessions' sizes: pieces of one size.
+pub(crate) const SLOW_CV: f64 = 0.5;
+/// Hours in which something was sent.
+pub(crate) const SLOW_HOURS: usize = 8;
+
+/// Half of the hosts or more, or a fiftieth at most, keep such a connection.
+pub(crate) const LONG_PREVALENCE: f64 = 0.15;
+/// Score from which on a long connection is a finding of medium severity: eight
+/// hours to a rare destination, or twelve.
+pub(crate) const LONG_MEDIUM: f64 = 0.75;
+
+/// How far a duration is one of a channel: 0.2 at the first tier, 0.8 at the fourth.
+pub(crate) fn long_score(seconds: i64) -> f64 {
+    let mut score = 0.0;
+    let mut before = 0_i64;
+    for (tier, at) in LONG_TIERS.into_iter().zip([0.2, 0.4, 0.6, 0.8, 0.9]) {
+        if seconds < tier {
+            let share = (seconds - before) as f64 / (tier - before).max(1) as f64;
+            let floor: f64 = score;
+            return if before == 0 {
+                0.0
+            } else {
+                floor + (at - floor) * share
+            };
+        }
+        score = at;
+        before = tier;
+    }
+    score
+}
+
+// Slow exfiltration: against the host's habit.
+
+/// Robust deviations of the logarithm of what was sent, from which on it is far.
+pub(crate) const SLOW_Z: f64 = 4.0;
+/// What keeps a host of one habit from having none: a factor of 1.8.
+pub(crate) const SLOW_SPREAD: f64 = 0.25;
+/// Destinations from which on a host has a habit.
+pub(crate) const SLOW_DESTINATIONS: usize = 20;
+/// Bytes sent from which on being far says something.
+pub(crate) const SLOW_OUTLIER_BYTES: u64 = 1 << 20;
