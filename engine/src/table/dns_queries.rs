@@ -1,10 +1,13 @@
 //! `dns_queries`: one row per question with its answer, or for the one without
 //! the other. Names follow Zeek's dns.log.
 
-use super::column::{self as col, Column, Layout, list_type, signed, signed32, struct_fields};
+use super::column::{self as col, Column, Layout, list_type, signed32, struct_fields};
+use super::place::{self, InFlow};
 use super::writer::Row;
+use crate::evidence::PacketRef;
 use crate::flow::FlowHead;
 use crate::proto::dns::{DnsQuery, Transport, dga, names, suffix};
+use crate::time::CaptureTime;
 use arrow_array::builder::{Int64Builder, ListBuilder, StringBuilder, StructBuilder};
 use arrow_schema::DataType;
 use std::borrow::Cow;
@@ -87,6 +90,16 @@ impl DnsRow {
     }
 }
 
+impl InFlow for DnsRow {
+    fn flow(&self) -> &FlowHead {
+        &self.flow
+    }
+
+    fn began(&self) -> (CaptureTime, PacketRef) {
+        (self.query.ts, self.query.packet)
+    }
+}
+
 impl Row for DnsRow {
     const TABLE: &'static str = "dns_queries";
     const DOC: &'static str = "One row per DNS question with its answer in the same flow, or for the one \
@@ -112,55 +125,8 @@ impl Row for DnsRow {
 
 fn identity_columns() -> Vec<Column<DnsRow>> {
     type R = DnsRow;
-    vec![
-        col::int32(
-            (
-                "capture",
-                "row of `captures`",
-                "File that holds the first packet.",
-            ),
-            |r: &R| signed32(r.query.packet.capture),
-        ),
-        col::int64(("flow_id", "", "The flow."), |r: &R| r.flow.flow_id.0).layout(Layout::Raw),
-        col::time(
-            (
-                "ts",
-                "ns",
-                "When the question was first seen; without one, the answer.",
-            ),
-            |r: &R| r.query.ts,
-        ),
-        col::int64(
-            (
-                "first_frame",
-                "",
-                "That packet's number in its file, from 1.",
-            ),
-            |r: &R| signed(r.query.packet.frame),
-        )
-        .layout(Layout::Delta),
-        col::int64(
-            (
-                "first_offset",
-                "byte",
-                "Place of that packet's record in its file.",
-            ),
-            |r: &R| signed(r.query.packet.offset),
-        )
-        .layout(Layout::Delta),
-        col::address(
-            ("src_ip", "RFC 5952", "Originator of the flow."),
-            |r: &R| r.flow.src,
-        ),
-        col::int32(("src_port", "", "Its port."), |r: &R| {
-            i32::from(r.flow.src_port)
-        }),
-        col::address(("dst_ip", "RFC 5952", "Responder of the flow."), |r: &R| {
-            r.flow.dst
-        }),
-        col::int32(("dst_port", "", "Its port."), |r: &R| {
-            i32::from(r.flow.dst_port)
-        }),
+    let mut columns = place::columns("When the question was first seen; without one, the answer.");
+    columns.extend([
         col::text(
             (
                 "transport",
@@ -173,7 +139,8 @@ fn identity_columns() -> Vec<Column<DnsRow>> {
             i32::from(r.query.id)
         })
         .layout(Layout::Delta),
-    ]
+    ]);
+    columns
 }
 
 fn question_columns() -> Vec<Column<DnsRow>> {

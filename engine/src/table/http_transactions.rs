@@ -1,12 +1,15 @@
 //! `http_transactions`: one row per HTTP request with its answer.
 
-use super::column::{self as col, Column, Layout, signed, signed32};
+use super::column::{self as col, Column, signed, signed32};
+use super::place::{self, InFlow};
 use super::writer::Row;
 use crate::control::Outcome;
 use crate::control::ns03::{self, Protection};
+use crate::evidence::PacketRef;
 use crate::flow::FlowHead;
 use crate::policy::Policy;
 use crate::proto::plain::http::{HttpTransaction, Jwt, Text};
+use crate::time::CaptureTime;
 use std::borrow::Cow;
 
 /// One row.
@@ -97,6 +100,16 @@ fn lines(head: col::Head, which: Text) -> Column<HttpRow> {
     .content()
 }
 
+impl InFlow for HttpRow {
+    fn flow(&self) -> &FlowHead {
+        &self.flow
+    }
+
+    fn began(&self) -> (CaptureTime, PacketRef) {
+        (self.tx.ts, self.tx.packet)
+    }
+}
+
 impl Row for HttpRow {
     const TABLE: &'static str = "http_transactions";
     const DOC: &'static str = "One row per HTTP request with its answer, as soon as both are whole; \
@@ -107,55 +120,10 @@ impl Row for HttpRow {
     fn columns() -> Vec<Column<Self>> {
         let of_request = |row: &Self, value: u64| row.tx.has_request.then(|| signed(value));
         let of_answer = |row: &Self, value: u64| row.tx.ts_response.map(|_| signed(value));
-        vec![
-            col::int32(
-                ("capture", "row of `captures`", "File in which it began."),
-                |row: &Self| signed32(row.tx.packet.capture),
-            ),
-            col::int64(("flow_id", "", "The flow."), |row: &Self| {
-                row.flow.flow_id.0
-            })
-            .layout(Layout::Plain),
-            col::time(
-                (
-                    "ts",
-                    "ns",
-                    "The request's first packet; the answer's where the request is not in the capture.",
-                ),
-                |row: &Self| row.tx.ts,
-            ),
-            col::int64(
-                (
-                    "first_frame",
-                    "",
-                    "Number of that packet in its file, from 1.",
-                ),
-                |row: &Self| signed(row.tx.packet.frame),
-            )
-            .layout(Layout::Delta),
-            col::int64(
-                (
-                    "first_offset",
-                    "byte",
-                    "Place of that packet's record in its file.",
-                ),
-                |row: &Self| signed(row.tx.packet.offset),
-            )
-            .layout(Layout::Delta),
-            col::address(
-                ("src_ip", "RFC 5952", "Originator of the flow."),
-                |row: &Self| row.flow.src,
-            ),
-            col::address(
-                ("dst_ip", "RFC 5952", "Responder of the flow."),
-                |row: &Self| row.flow.dst,
-            ),
-            col::int32(("src_port", "", "Originator's port."), |row: &Self| {
-                i32::from(row.flow.src_port)
-            }),
-            col::int32(("dst_port", "", "Responder's port."), |row: &Self| {
-                i32::from(row.flow.dst_port)
-            }),
+        let mut columns = place::columns(
+            "The request's first packet; the answer's where the request is not in the capture.",
+        );
+        columns.extend([
             col::time_opt(
                 ("ts_response", "ns", "First packet of the final answer."),
                 |row: &Self| row.tx.ts_response,
@@ -490,7 +458,8 @@ impl Row for HttpRow {
                 "How each check judged this transaction: `passed`, `warned`, `failed`, `refused`, `not_observed`, and why.",
                 |row: &Self| &row.outcomes,
             ),
-        ]
+        ]);
+        columns
     }
 
     fn sort_key(&self) -> (i64, i64) {

@@ -6,6 +6,7 @@
 
 pub mod column;
 mod checks;
+mod place;
 pub mod writer;
 pub mod captures;
 pub mod flows;
