@@ -58,6 +58,11 @@ pub struct Behaviour {
     buckets: HashMap<Client, Bucket, RandomState>,
     /// Requests that the buckets remember.
     remembered: usize,
+    /// Before this time, no bucket can be given up: looking for one is in vain.
+    nothing_before_ns: i64,
+    /// How often all buckets were looked at.
+    #[cfg(test)]
+    sweeps: u64,
     /// Status by which a credential was last refused, and since when.
     refused: HashMap<Bearer, u16, RandomState>,
 }
@@ -147,10 +152,16 @@ impl Behaviour {
             this.buckets.len() >= limits.api_subjects
                 || this.remembered >= limits.api_subjects.saturating_mul(64)
         };
-        if is_full(self) {
+        if is_full(self) && (now >= self.nothing_before_ns || self.buckets.is_empty()) {
+            #[cfg(test)]
+            {
+                self.sweeps += 1;
+            }
             self.buckets
                 .retain(|_, bucket| now.saturating_sub(bucket.filled_ns) < HOUR_NS);
             self.remembered = self.buckets.values().map(|bucket| bucket.hour.len()).sum();
+            let oldest = self.buckets.values().map(|bucket| bucket.filled_ns).min();
+            self.nothing_before_ns = oldest.unwrap_or(now).saturating_add(HOUR_NS);
         }
         !is_full(self)
     }
@@ -365,3 +376,40 @@ fn is_administrative(path: &str) -> bool {
 }
 
 const TOO_MANY: &str = "more clients, endpoints and credentials than limits.api_subjects";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::testing;
+    use crate::time::CaptureTime;
+
+    /// Once there is no room, a stranger costs no look at everyone who is there.
+    #[test]
+    fn strangers_beyond_the_limit_cost_no_sweep_each() {
+        let policy = Policy::from_yaml("limits:\n  api_subjects: 100\n", "p").unwrap();
+        let (mut behaviour, base) = (Behaviour::default(), testing::flow(1, 0));
+        let mut tx = HttpTransaction {
+            has_request: true,
+            status: Some(200),
+            ..HttpTransaction::default()
+        };
+        let mut seen = Vec::new();
+        for number in 0..10_000_u32 {
+            let flow = FlowHead {
+                flow_id: base.flow_id,
+                first: base.first,
+                src: IpAddr::from(number.to_be_bytes()),
+                dst: base.dst,
+                src_port: base.src_port,
+                dst_port: base.dst_port,
+                ip_proto: 6,
+                scope: 0,
+            };
+            // All within two hours, so that those of the first make room for others.
+            tx.ts = CaptureTime::from_nanos(i64::from(number) * 2 * HOUR_NS / 10_000);
+            seen.push(behaviour.observe(&policy, &flow, &tx, false).should_deny);
+        }
+        assert_eq!(seen.iter().filter(|deny| deny.is_some()).count(), 200);
+        assert!(behaviour.sweeps < 110, "{}", behaviour.sweeps);
+    }
+}
