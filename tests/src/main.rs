@@ -4,6 +4,7 @@
 //! beside the project in `../shared/captures`, and say so when they skip.
 
 mod behaviour;
+mod decrypted;
 mod golden;
 mod http;
 mod ns04;

@@ -701,7 +701,7 @@ impl Inner {
                 if let Some(facts) = &mut self.facts {
                     reader.end(cx, facts);
                 }
-                Vec::new()
+                reader.handshakes(cx)
             }
             Phase::Detecting(_) | Phase::Opaque => Vec::new(),
         };

@@ -173,7 +173,7 @@ fn identity_columns() -> Vec<Column<TlsRow>> {
         )
         .content(),
         col::text(
-            ("transport", "", "`tcp`, `starttls-smtp` and the like, `quic`, `udp-dtls`."),
+            ("transport", "", "`tcp`, `starttls-smtp` and the like, `http-connect`, `socks`, `tds` (in its own packets), `quic`, `udp-dtls`."),
             |r: &TlsRow| &r.handshake.transport,
         ),
         col::text_opt(

@@ -5,7 +5,8 @@ use super::PlaintextFacts;
 use super::reader::{Frame, Frames, Measure, Next, Reader, Role, Scene, Upgrade};
 use super::registry::{Look, Match};
 use super::text::{be16, be24, be32, le16, le32, starts_with_any_case};
-use crate::proto::{Cx, Probe, Want, tls};
+use crate::proto::tls::{self, TlsHandshake, TlsSession};
+use crate::proto::{Cx, Direction, Probe, Want};
 
 /// SMB after NetBIOS session framing (RFC 1002 §4.3.1).
 pub(super) fn probe_smb(look: &Look<'_>) -> Match {
@@ -284,41 +285,68 @@ pub(super) fn open_tds() -> Box<dyn Reader> {
     Box::new(Tds::default())
 }
 
+/// Longest packet before a login has agreed on another size (MS-TDS §2.2.6.4).
+const MAX_PACKET: usize = 4_096;
+
 #[derive(Debug, Default)]
 struct Tds {
     upgrade: Upgrade,
     sides: [Frames; 2],
-    /// PRELOGIN's answer was seen: the server's packets are not read further.
+    /// PRELOGIN's answer was seen: the server's packets are read only for TLS.
     answered: bool,
-    /// TLS was seen inside packets (MS-TDS §2.2.6.5), or login in the clear.
+    /// Only the login is to be encrypted (MS-TDS §2.2.6.5).
+    login_only: bool,
+    /// Login in the clear, or after an encrypted one nothing of interest.
     settled: bool,
-    taken: bool,
+    /// TLS inside PRELOGIN packets, and later without them.
+    tls: Option<Box<TlsSession>>,
+    /// TLS without packets around it, by side.
+    bare: [bool; 2],
+    /// Bytes of the TLS stream that it does not want, by side.
+    skip: [u64; 2],
 }
 
 impl Reader for Tds {
     fn data(&mut self, scene: &mut Scene<'_, '_>, from: Role, bytes: &[u8]) -> Next {
-        if self.settled || (from == Role::Server && self.answered) {
-            return Next::NOTHING;
-        }
+        let side = from.index();
         let mut rest = bytes;
         loop {
-            let frame =
-                self.sides[from.index()].next(&mut rest, 512, |bytes| match be16(bytes, 2) {
-                    None => Measure::Short,
-                    Some(len) if usize::from(len) < TDS_HEADER => Measure::Bad,
-                    Some(len) => Measure::Len(u64::from(len)),
-                });
-            match frame {
-                Frame::Message(message) => {
-                    self.packet(scene, from, &message);
-                    if self.settled || (from == Role::Server && self.answered) {
-                        return Next::NOTHING;
-                    }
+            let offered = self.upgrade.offered == Some(true);
+            if self.settled || from == Role::Server && self.answered && !offered {
+                return Next::NOTHING;
+            }
+            if self.bare[side] {
+                let want = self.sealed(scene, from, rest);
+                let skipped = if let Want::Skip(len) = want { len } else { 0 };
+                count_sealed(scene, 0, skipped.saturating_add(rest.len() as u64));
+                return Next::Want(want);
+            }
+            let (before, keep) = (rest, if self.answered { MAX_PACKET } else { 512 });
+            let frame = self.sides[side].next(&mut rest, keep, |bytes| {
+                match (bytes.first(), be16(bytes, 2)) {
+                    // A TLS record, whose types no packet has.
+                    (Some(0x14..=0x17), _) => Measure::Bad,
+                    (_, None) => Measure::Short,
+                    (_, Some(len)) if usize::from(len) < TDS_HEADER => Measure::Bad,
+                    (_, Some(len)) => Measure::Len(u64::from(len)),
                 }
+            });
+            match frame {
+                Frame::Message(message) => self.packet(scene, from, &message),
                 Frame::Want(want) => return Next::Want(want),
+                Frame::Lost if self.tls.is_some() && matches!(before, [0x14..=0x17, ..]) => {
+                    // Behind a login that alone is encrypted, packets go on in the clear.
+                    self.settled |= self.login_only;
+                    self.bare[side] = true;
+                    rest = before;
+                }
                 Frame::Lost => return Next::NOTHING,
             }
         }
+    }
+
+    fn handshakes(&mut self, cx: &mut Cx<'_>) -> Vec<TlsHandshake> {
+        self.tls.take().map(|tls| tls.end(cx)).unwrap_or_default()
     }
 
     fn gap(&mut self, from: Role, _len: u64) -> Want {
@@ -326,7 +354,7 @@ impl Reader for Tds {
     }
 
     fn end(&mut self, _cx: &mut Cx<'_>, facts: &mut PlaintextFacts) {
-        facts.starttls = if self.taken {
+        facts.starttls = if self.tls.is_some() {
             Some(super::StartTls::Taken)
         } else {
             self.upgrade.verdict()
@@ -334,20 +362,54 @@ impl Reader for Tds {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.sides.iter().map(Frames::heap_bytes).sum()
+        let tls = self.tls.as_ref().map_or(0, |tls| tls.heap_bytes());
+        self.sides.iter().map(Frames::heap_bytes).sum::<usize>() + tls
     }
 }
 
 impl Tds {
+    /// Bytes of the TLS stream.
+    fn sealed(&mut self, scene: &mut Scene<'_, '_>, from: Role, bytes: &[u8]) -> Want {
+        let skip = &mut self.skip[from.index()];
+        let passed = usize::try_from(*skip).map_or(bytes.len(), |skip| skip.min(bytes.len()));
+        *skip -= passed as u64;
+        let rest = bytes.get(passed..).unwrap_or_default();
+        let tls = self
+            .tls
+            .get_or_insert_with(|| Box::new(TlsSession::new("tds".into())));
+        let direction = match from {
+            Role::Client => Direction::Orig,
+            Role::Server => Direction::Resp,
+        };
+        let want = tls.data(scene.cx, direction, rest);
+        if !self.bare[from.index()]
+            && let Want::Skip(len) = want
+        {
+            *skip = len;
+        }
+        want
+    }
+
+    /// A packet around bytes of the TLS stream.
+    fn sealed_packet(&mut self, scene: &mut Scene<'_, '_>, from: Role, header: &[u8], body: &[u8]) {
+        self.sealed(scene, from, body);
+        let len = be16(header, 2).map_or(0, u64::from);
+        let carried = self.sides[from.index()].carried() as u64;
+        count_sealed(scene, carried, len.saturating_sub(carried));
+    }
+
     fn packet(&mut self, scene: &mut Scene<'_, '_>, from: Role, packet: &[u8]) {
         let Some((header, body)) = packet.split_at_checked(TDS_HEADER) else {
             return;
         };
         match (from, header.first()) {
-            (Role::Client, Some(&PRELOGIN)) if tls::probe(body) == Probe::Yes => {
-                self.taken = true;
-                self.settled = true;
+            (Role::Client, Some(&PRELOGIN)) if self.tls.is_none() && is_tls(body) => {
                 scene.services.add("ssl");
+                self.sealed_packet(scene, from, header, body);
+            }
+            // Servers answer in PRELOGIN packets, some in those of results.
+            (_, Some(&PRELOGIN)) | (Role::Server, Some(&TABULAR_RESULT)) if self.tls.is_some() => {
+                self.sealed_packet(scene, from, header, body);
             }
             // 0 off (login only), 1 on, 2 not supported, 3 required (MS-TDS §2.2.6.5).
             (Role::Client, Some(&PRELOGIN)) => {
@@ -355,6 +417,7 @@ impl Tds {
             }
             (Role::Server, Some(&TABULAR_RESULT)) => {
                 self.answered = true;
+                self.login_only = encryption(body) == Some(0);
                 match encryption(body) {
                     Some(2) => {
                         self.upgrade.offered = (!self.upgrade.asked).then_some(false);
@@ -375,6 +438,16 @@ impl Tds {
             _ => {}
         }
     }
+}
+
+/// Bytes that count as encrypted, although the protocol is readable.
+fn count_sealed(scene: &mut Scene<'_, '_>, before: u64, from_here: u64) {
+    scene.sealed.before = scene.sealed.before.saturating_add(before);
+    scene.sealed.from_here = scene.sealed.from_here.saturating_add(from_here);
+}
+
+fn is_tls(body: &[u8]) -> bool {
+    tls::probe(body) == Probe::Yes
 }
 
 /// The value of ENCRYPTION among PRELOGIN's options.
@@ -610,6 +683,53 @@ pub(super) mod tests {
             stream("kerberos over tcp", "krb_tcp", vec![c(over_tcp)]),
             datagrams("kerberos", "krb", 88, vec![c(as_req)]),
         ]
+    }
+
+    /// TLS in PRELOGIN packets while it shakes hands, and without them afterwards.
+    #[test]
+    fn tds_carries_a_handshake_in_its_own_packets() {
+        let packet = |kind: u8, body: &[u8]| {
+            let len = u16::try_from(body.len() + 8).expect("short").to_be_bytes();
+            [&[kind, 1, len[0], len[1], 0, 0, 0, 0], body].concat()
+        };
+        let prelogin = |kind: &str| {
+            hex(&format!(
+                "{kind} 01 001a 0000 00 00 00 000b 0006 01 0011 0001 ff 0f0007d00000 01"
+            ))
+        };
+        let mut hello = hex("02 000026 0303");
+        hello.extend([9; 32]);
+        hello.extend(hex("00 c02f 00"));
+        let server_hello = [hex("160303 002a"), hello].concat();
+        let finish = || [hex("140303 0001 01 160303 0028"), vec![0x66; 40]].concat();
+        let data = || [hex("170303 0064"), vec![0x77; 100]].concat();
+        for server_kind in [0x12, 0x04] {
+            let client = client_hello();
+            let (early, late) = client.split_at(20);
+            let mut turns = vec![c(prelogin("12")), s(prelogin("04"))];
+            turns.extend([c(packet(0x12, early)), c(packet(0x12, late))]);
+            turns.push(s(packet(server_kind, &server_hello)));
+            turns.push(c(packet(0x12, &finish())));
+            turns.push(s(packet(server_kind, &finish())));
+            turns.extend([c([data(), data()].concat()), s(data())]);
+            for whole in [true, false] {
+                let turns: Vec<_> = turns
+                    .iter()
+                    .flat_map(|(direction, bytes)| {
+                        let size = if whole { bytes.len() } else { 1 };
+                        bytes.chunks(size).map(|part| (*direction, part.to_vec()))
+                    })
+                    .collect();
+                let facts = stream("tds", "tds,ssl", turns).run();
+                let [tls] = facts.tls.as_slice() else {
+                    panic!("one handshake, not {:?}", facts.tls)
+                };
+                assert_eq!(tls.transport, "tds");
+                assert_eq!(tls.version.map(|version| version.0), Some(0x0303));
+                assert!(tls.established, "whole {whole}, answered in {server_kind}");
+                assert_eq!(tls.app_bytes, [200, 100]);
+            }
+        }
     }
 
     #[test]

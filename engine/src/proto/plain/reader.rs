@@ -7,6 +7,7 @@
 
 use super::{CredentialSeen, MAX_CREDENTIALS, PlaintextFacts, StartTls};
 use crate::anomaly::AnomalyKind;
+use crate::proto::tls::TlsHandshake;
 use crate::proto::{Cx, Want};
 use std::fmt;
 use std::ops::Deref;
@@ -126,6 +127,11 @@ pub(crate) trait Reader: fmt::Debug + Send {
 
     /// The flow has ended, or this protocol has.
     fn end(&mut self, _cx: &mut Cx<'_>, _facts: &mut PlaintextFacts) {}
+
+    /// The TLS handshakes inside this protocol's own messages, at the end.
+    fn handshakes(&mut self, _cx: &mut Cx<'_>) -> Vec<TlsHandshake> {
+        Vec::new()
+    }
 
     /// Heap bytes held, roughly.
     fn heap_bytes(&self) -> usize {

@@ -7,6 +7,7 @@ use crate::anomaly::AnomalyLog;
 use crate::evidence::PacketRef;
 use crate::policy::Limits;
 use crate::proto::Direction::{self, Orig, Resp};
+use crate::proto::secrets::KeyLog;
 use crate::proto::session::Session;
 use crate::proto::x509::CertificateCache;
 use crate::proto::{Cx, LiveRow, SessionFacts, Want};
@@ -71,7 +72,16 @@ pub(crate) fn talk_on(ports: (u16, u16), turns: &[Turn]) -> SessionFacts {
 
 /// The same of datagrams.
 pub(crate) fn datagrams_on(ports: (u16, u16), turns: &[Turn]) -> SessionFacts {
-    with_session(ports, |session, cx| {
+    datagrams_knowing(ports, turns, None)
+}
+
+/// The same with secrets at hand.
+pub(crate) fn datagrams_knowing(
+    ports: (u16, u16),
+    turns: &[Turn],
+    secrets: Option<&KeyLog>,
+) -> SessionFacts {
+    with_secrets(ports, secrets, |session, cx| {
         let mut deaf = [false; 2];
         for (number, (direction, bytes)) in turns.iter().enumerate() {
             cx.packet.frame = number as u64 + 1;
@@ -195,6 +205,23 @@ pub(crate) fn with_rows(
     ports: (u16, u16),
     body: impl FnOnce(&mut Session, &mut Cx<'_>),
 ) -> (SessionFacts, Vec<LiveRow>, AnomalyLog) {
+    with_all(ports, None, body)
+}
+
+/// The facts, with secrets at hand.
+fn with_secrets(
+    ports: (u16, u16),
+    secrets: Option<&KeyLog>,
+    body: impl FnOnce(&mut Session, &mut Cx<'_>),
+) -> SessionFacts {
+    with_all(ports, secrets, body).0
+}
+
+fn with_all(
+    ports: (u16, u16),
+    secrets: Option<&KeyLog>,
+    body: impl FnOnce(&mut Session, &mut Cx<'_>),
+) -> (SessionFacts, Vec<LiveRow>, AnomalyLog) {
     let mut rows = Vec::new();
     let (mut anomalies, limits) = (AnomalyLog::default(), Limits::default());
     let mut certificates = CertificateCache::default();
@@ -206,7 +233,7 @@ pub(crate) fn with_rows(
         certificates: &mut certificates,
         ports,
         rows: &mut rows,
-        secrets: None,
+        secrets,
     };
     let mut session = Session::default();
     body(&mut session, &mut cx);

@@ -10,10 +10,29 @@ use ring::hkdf;
 /// Keys of one direction at one level.
 pub(super) struct Keys {
     header: quic::HeaderProtectionKey,
-    packet: LessSafeKey,
-    iv: [u8; aead::NONCE_LEN],
+    packet: PacketKey,
     /// One more than the largest packet number that was read.
     next: u64,
+}
+
+/// What seals payloads: the part of the keys that an update changes.
+pub(super) struct PacketKey {
+    key: LessSafeKey,
+    iv: [u8; aead::NONCE_LEN],
+}
+
+/// A header without its protection.
+pub(super) struct Bare {
+    /// Up to the payload.
+    header: Vec<u8>,
+    number: u64,
+}
+
+impl Bare {
+    /// The key phase of a short header.
+    pub(super) fn phase(&self) -> bool {
+        self.header.first().is_some_and(|first| first & 4 != 0)
+    }
 }
 
 impl std::fmt::Debug for Keys {
@@ -59,33 +78,42 @@ impl Keys {
         cipher: &'static aead::Algorithm,
         header: &'static quic::Algorithm,
     ) -> Option<Self> {
-        let (mut key, mut hp, mut iv) = ([0; 32], [0; 32], [0; aead::NONCE_LEN]);
-        let key = key.get_mut(..cipher.key_len())?;
+        let mut hp = [0; 32];
         let hp = hp.get_mut(..header.key_len())?;
-        let [key_label, iv_label, hp_label] = version.labels;
-        expand_label(secret, key_label, key)?;
-        expand_label(secret, iv_label, &mut iv)?;
+        let [_, _, hp_label, _] = version.labels;
         expand_label(secret, hp_label, hp)?;
         let keys = Self {
             header: quic::HeaderProtectionKey::new(header, hp).ok()?,
-            packet: LessSafeKey::new(UnboundKey::new(cipher, key).ok()?),
-            iv,
+            packet: PacketKey::new(secret, version, cipher)?,
             next: 0,
         };
-        zeroize::Zeroize::zeroize(key);
         zeroize::Zeroize::zeroize(hp);
         Some(keys)
     }
 
     /// The payload of a packet; none when its tag does not fit these keys.
     pub(super) fn open(&mut self, long: &Long<'_>) -> Option<Vec<u8>> {
-        let sample = long.rest.get(4..4 + self.header.algorithm().sample_len())?;
+        let (bare, payload) = self.bare(long.header, long.rest, 0x0f)?;
+        let payload = self.packet.open(&bare, payload)?;
+        self.read(&bare);
+        Some(payload)
+    }
+
+    /// Takes the protection off a header that ends before `rest`, where the
+    /// packet number stands; `bits` of its first byte are protected.
+    pub(super) fn bare<'r>(
+        &self,
+        header: &[u8],
+        rest: &'r [u8],
+        bits: u8,
+    ) -> Option<(Bare, &'r [u8])> {
+        let sample = rest.get(4..4 + self.header.algorithm().sample_len())?;
         let [first_mask, mask @ ..] = self.header.new_mask(sample).ok()?;
-        let mut header = long.header.to_vec();
+        let mut header = header.to_vec();
         let first = header.first_mut()?;
-        *first ^= first_mask & 0x0f;
+        *first ^= first_mask & bits;
         let number_len = usize::from(*first & 3) + 1;
-        let (protected, payload) = long.rest.split_at_checked(number_len)?;
+        let (protected, payload) = rest.split_at_checked(number_len)?;
         let mut short = 0_u64;
         for (byte, mask) in protected.iter().zip(mask) {
             let byte = byte ^ mask;
@@ -93,24 +121,70 @@ impl Keys {
             header.push(byte);
         }
         let number = full_number(self.next, short, number_len);
+        Some((Bare { header, number }, payload))
+    }
+
+    /// The payload behind a header, by the key in force.
+    pub(super) fn open_bare(&self, bare: &Bare, payload: &[u8]) -> Option<Vec<u8>> {
+        self.packet.open(bare, payload)
+    }
+
+    /// A packet was read.
+    pub(super) fn read(&mut self, bare: &Bare) {
+        self.next = self.next.max(bare.number.saturating_add(1));
+    }
+
+    /// Puts another key in force; gives the one before.
+    pub(super) fn update(&mut self, key: PacketKey) -> PacketKey {
+        std::mem::replace(&mut self.packet, key)
+    }
+}
+
+impl PacketKey {
+    /// The key that follows from a secret.
+    pub(super) fn new(
+        secret: &hkdf::Prk,
+        version: &Version,
+        cipher: &'static aead::Algorithm,
+    ) -> Option<Self> {
+        let (mut key, mut iv) = ([0; 32], [0; aead::NONCE_LEN]);
+        let key = key.get_mut(..cipher.key_len())?;
+        let [key_label, iv_label, _, _] = version.labels;
+        expand_label(secret, key_label, key)?;
+        expand_label(secret, iv_label, &mut iv)?;
+        let sealing = UnboundKey::new(cipher, key).ok();
+        zeroize::Zeroize::zeroize(key);
+        Some(Self {
+            key: LessSafeKey::new(sealing?),
+            iv,
+        })
+    }
+
+    /// The payload of a packet; none when its tag does not fit.
+    pub(super) fn open(&self, bare: &Bare, payload: &[u8]) -> Option<Vec<u8>> {
         let mut nonce = self.iv;
         let (_, low) = nonce.split_at_mut(aead::NONCE_LEN - 8);
-        for (byte, number) in low.iter_mut().zip(number.to_be_bytes()) {
+        for (byte, number) in low.iter_mut().zip(bare.number.to_be_bytes()) {
             *byte ^= number;
         }
         let mut payload = payload.to_vec();
         let len = self
-            .packet
+            .key
             .open_in_place(
                 Nonce::assume_unique_for_key(nonce),
-                aead::Aad::from(&header),
+                aead::Aad::from(&bare.header),
                 &mut payload,
             )
             .ok()?
             .len();
         payload.truncate(len);
-        self.next = self.next.max(number.saturating_add(1));
         Some(payload)
+    }
+}
+
+impl std::fmt::Debug for PacketKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PacketKey")
     }
 }
 
@@ -118,17 +192,19 @@ impl Keys {
 impl Keys {
     /// A packet of one-byte number: what [`Self::open`] undoes.
     pub(super) fn seal(&self, header: &[u8], number: u8, payload: &[u8]) -> Vec<u8> {
+        let short = header.first().is_some_and(|first| first & 0x80 == 0);
         let mut header = header.to_vec();
         header.push(number);
-        let mut nonce = self.iv;
+        let mut nonce = self.packet.iv;
         nonce[11] ^= number;
         let mut body = payload.to_vec();
         let nonce = Nonce::assume_unique_for_key(nonce);
         self.packet
+            .key
             .seal_in_place_append_tag(nonce, aead::Aad::from(&header), &mut body)
             .expect("sealed");
         let mask = self.header.new_mask(&body[3..19]).expect("a sample");
-        header[0] ^= mask[0] & 0x0f;
+        header[0] ^= mask[0] & if short { 0x1f } else { 0x0f };
         if let Some(last) = header.last_mut() {
             *last ^= mask[1];
         }

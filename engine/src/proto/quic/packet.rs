@@ -6,14 +6,14 @@
 pub(super) struct Version {
     pub(super) number: u32,
     pub(super) salt: &'static [u8],
-    /// Of key, IV and header protection.
-    pub(super) labels: [&'static str; 3],
+    /// Of key, IV, header protection, and of the secret after an update.
+    pub(super) labels: [&'static str; 4],
     /// Types are numbered as in version 2.
     pub(super) rotated: bool,
 }
 
-const V1: [&str; 3] = ["quic key", "quic iv", "quic hp"];
-const V2: [&str; 3] = ["quicv2 key", "quicv2 iv", "quicv2 hp"];
+const V1: [&str; 4] = ["quic key", "quic iv", "quic hp", "quic ku"];
+const V2: [&str; 4] = ["quicv2 key", "quicv2 iv", "quicv2 hp", "quicv2 ku"];
 
 /// RFC 9001 §5.2.
 const SALT_V1: &[u8] =
@@ -123,16 +123,25 @@ pub(super) enum Frame<'a> {
     Close { code: u64 },
 }
 
+/// Which frames a packet may hold (RFC 9000 §12.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// Initial and Handshake packets.
+    Handshake,
+    /// 1-RTT packets.
+    Application,
+}
+
 /// The next frame that says something; `Err` when the rest is no frame of
 /// these packets, `None` at their end.
-pub(super) fn frame<'a>(payload: &mut &'a [u8]) -> Result<Option<Frame<'a>>, ()> {
+pub(super) fn frame<'a>(payload: &mut &'a [u8], level: Level) -> Result<Option<Frame<'a>>, ()> {
     loop {
         let Some(at) = payload.iter().position(|byte| *byte != 0) else {
             *payload = &[];
             return Ok(None);
         };
         let mut read = Read(payload.get(at..).unwrap_or_default());
-        let found = read.frame().ok_or(())?;
+        let found = read.frame(level).ok_or(())?;
         *payload = read.0;
         if found.is_some() {
             return Ok(found);
@@ -170,7 +179,7 @@ impl<'a> Read<'a> {
     }
 
     /// One frame: none when it says nothing of interest.
-    fn frame(&mut self) -> Option<Option<Frame<'a>>> {
+    fn frame(&mut self, level: Level) -> Option<Option<Frame<'a>>> {
         match self.u8()? {
             // PADDING and PING.
             0 | 1 => {}
@@ -204,9 +213,64 @@ impl<'a> Read<'a> {
                 self.take(usize::try_from(len).ok()?)?;
                 return Some((kind == 0x1c).then_some(Frame::Close { code }));
             }
+            kind if level == Level::Application => self.pass(kind)?,
             _ => return None,
         }
         Some(None)
+    }
+
+    /// Passes over a frame of 1-RTT packets (RFC 9000 §19, RFC 9221).
+    fn pass(&mut self, kind: u8) -> Option<()> {
+        let numbers = match kind {
+            4 => 3,
+            5 | 0x11 | 0x15 => 2,
+            0x10 | 0x12..=0x14 | 0x16 | 0x17 | 0x19 => 1,
+            7 => {
+                let len = self.varint()?;
+                self.take(usize::try_from(len).ok()?)?;
+                0
+            }
+            // Stream: offset and length are there or not; without a length to the end.
+            8..=15 => {
+                self.varint()?;
+                if kind & 4 != 0 {
+                    self.varint()?;
+                }
+                self.data(kind & 2 != 0)?;
+                0
+            }
+            0x18 => {
+                self.varint()?;
+                self.varint()?;
+                self.id()?;
+                self.take(16)?;
+                0
+            }
+            0x1a | 0x1b => {
+                self.take(8)?;
+                0
+            }
+            0x1e => 0,
+            0x30 | 0x31 => {
+                self.data(kind == 0x31)?;
+                0
+            }
+            _ => return None,
+        };
+        for _ in 0..numbers {
+            self.varint()?;
+        }
+        Some(())
+    }
+
+    fn data(&mut self, has_len: bool) -> Option<()> {
+        let len = if has_len {
+            usize::try_from(self.varint()?).ok()?
+        } else {
+            self.0.len()
+        };
+        self.take(len)?;
+        Some(())
     }
 }
 
@@ -236,19 +300,36 @@ mod tests {
     fn frames_are_read_until_one_is_unknown() {
         let mut payload: &[u8] =
             b"\0\0\x01\x02\x05\x00\x01\x00\x00\x02\x06\x03\x02ab\0\x1c\x41\x2a\x06\x01x\x0a";
-        let found = frame(&mut payload);
+        let found = frame(&mut payload, Level::Handshake);
         let expected = Frame::Crypto {
             at: 3,
             bytes: b"ab",
         };
         assert_eq!(found, Ok(Some(expected)));
-        assert_eq!(frame(&mut payload), Ok(Some(Frame::Close { code: 0x12a })));
-        assert_eq!(frame(&mut payload), Err(()));
-        assert_eq!(frame(&mut &b"\0\0\x01"[..]), Ok(None));
-        assert_eq!(frame(&mut &b"\x06\x00\x05ab"[..]), Err(()));
+        assert_eq!(
+            frame(&mut payload, Level::Handshake),
+            Ok(Some(Frame::Close { code: 0x12a }))
+        );
+        assert_eq!(frame(&mut payload, Level::Handshake), Err(()));
+        assert_eq!(frame(&mut &b"\0\0\x01"[..], Level::Handshake), Ok(None));
+        assert_eq!(
+            frame(&mut &b"\x06\x00\x05ab"[..], Level::Handshake),
+            Err(())
+        );
+        // Those of 1-RTT packets are passed there, and refused here.
+        let payload =
+            b"\x0e\x04\x05\x02ab\x1e\x18\x01\x00\x02id0123456789abcdef\x06\x00\x01x\x08\x04rest";
+        let mut rest = &payload[..];
+        let crypto = Frame::Crypto { at: 0, bytes: b"x" };
+        assert_eq!(frame(&mut rest, Level::Application), Ok(Some(crypto)));
+        assert_eq!(frame(&mut rest, Level::Application), Ok(None));
+        assert_eq!(frame(&mut &payload[..], Level::Handshake), Err(()));
         // A count of ranges that lies ends with the bytes.
         assert_eq!(
-            frame(&mut &b"\x02\x05\x00\xbf\xff\xff\xff\x00"[..]),
+            frame(
+                &mut &b"\x02\x05\x00\xbf\xff\xff\xff\x00"[..],
+                Level::Handshake
+            ),
             Err(())
         );
     }

@@ -293,3 +293,161 @@ fn a_short_header_is_never_taken_for_a_long_one() {
     let found: Option<Long<'_>> = long(&mut &b"\xc0\0\0\0\x01\x08short"[..]);
     assert!(found.is_none());
 }
+
+/// A connection with a key log: a certificate in Handshake packets that come
+/// before the server's hello as well, tickets, a key update, an alert.
+mod with_a_key_log {
+    use super::*;
+    use crate::proto::plain::testing::{datagrams_knowing, hex};
+    use crate::proto::secrets::{KeyLog, Source};
+    use crate::proto::tls::{CertVisibility, expand_label};
+    use ring::{aead, hkdf};
+
+    fn keys(secret: &[u8]) -> super::super::keys::Keys {
+        let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, secret);
+        let version = version(V1).expect("known");
+        super::super::keys::Keys::new(&prk, &version, &aead::AES_128_GCM, &aead::quic::AES_128)
+            .expect("keys")
+    }
+
+    fn updated(secret: u8) -> super::super::keys::Keys {
+        let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &[secret; 32]);
+        let mut next = [0; 32];
+        expand_label(&prk, "quic ku", &mut next).expect("expands");
+        let version = version(V1).expect("known");
+        let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &next);
+        let key = super::super::keys::PacketKey::new(&prk, &version, &aead::AES_128_GCM);
+        let mut keys = keys(&[secret; 32]);
+        keys.update(key.expect("a key"));
+        keys
+    }
+
+    fn handshake(secret: u8, dcid: &[u8], scid: &[u8], number: u8, frames: &[u8]) -> Vec<u8> {
+        let mut header = hex("e0 00000001");
+        for id in [dcid, scid] {
+            header.push(u8::try_from(id.len()).expect("short"));
+            header.extend(id);
+        }
+        let len = u16::try_from(1 + frames.len() + 16).expect("short") | 0x4000;
+        header.extend(len.to_be_bytes());
+        keys(&[secret; 32]).seal(&header, number, frames)
+    }
+
+    fn short(
+        keys: &super::super::keys::Keys,
+        phase: u8,
+        dcid: &[u8],
+        number: u8,
+        frames: &[u8],
+    ) -> Vec<u8> {
+        let frames = [frames, &[0; 8]].concat();
+        keys.seal(&[&[0x40 | phase << 2], dcid].concat(), number, &frames)
+    }
+
+    fn key_log(secrets: [&str; 4]) -> KeyLog {
+        let mut log = KeyLog::default();
+        let labels = [
+            "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
+            "SERVER_HANDSHAKE_TRAFFIC_SECRET",
+            "CLIENT_TRAFFIC_SECRET_0",
+            "SERVER_TRAFFIC_SECRET_0",
+        ];
+        for (label, secret) in labels.into_iter().zip(secrets) {
+            let line = format!("{label} {} {}\n", "07".repeat(32), secret.repeat(32));
+            log.add(line.as_bytes(), Source::KeyLog);
+        }
+        log
+    }
+
+    fn turns(early: bool) -> Vec<(Direction, Vec<u8>)> {
+        let (mut client, mut server) = both(V1);
+        // A DER that is none: the reader keeps it all the same.
+        let der = hex("30 03 02 01 05");
+        let list = [&[0, 0, 5][..], &der, &[0, 0]].concat();
+        let body = [&[0, 0, 0, 10][..], &list].concat();
+        let flight = [
+            message(8, &hex("0009 0010 0005 0003 02 6833")),
+            message(11, &body),
+            message(15, &hex("0804 0002 0102")),
+            message(20, &[9; 32]),
+        ]
+        .concat();
+        let hello = server.seal(&crypto(0, &server_hello()));
+        let first = handshake(2, b"client", b"a server", 0, &crypto(0, &flight[..30]));
+        let second = handshake(2, b"client", b"a server", 1, &crypto(30, &flight[30..]));
+        let finished = handshake(
+            1,
+            b"a server",
+            b"client",
+            0,
+            &crypto(0, &message(20, &[8; 32])),
+        );
+        let mut turns = vec![(Orig, client.seal(&crypto(0, &client_hello())))];
+        if early {
+            turns.push((Resp, first));
+            turns.push((Resp, [hello, second].concat()));
+        } else {
+            turns.push((Resp, [hello, first].concat()));
+            turns.push((Resp, second));
+        }
+        let ticket = message(4, b"\0\0\0\x01\0\0\0\0\x01n\0\x06ticket\0\0");
+        let (client, server) = (keys(&[3; 32]), keys(&[4; 32]));
+        turns.push((Orig, finished));
+        turns.push((
+            Orig,
+            short(&client, 0, b"a server", 0, &hex("0e 00 00 03 616263")),
+        ));
+        turns.push((
+            Resp,
+            short(
+                &server,
+                0,
+                b"client",
+                0,
+                &[&hex("1e")[..], &crypto(0, &ticket)].concat(),
+            ),
+        ));
+        // Both change their keys; a packet that is late uses the ones before.
+        turns.push((Resp, short(&updated(4), 1, b"client", 2, &hex("01"))));
+        turns.push((Resp, short(&server, 0, b"client", 1, &hex("01"))));
+        turns.push((
+            Orig,
+            short(&updated(3), 1, b"a server", 1, &hex("1c 412a 00 00")),
+        ));
+        turns
+    }
+
+    #[test]
+    fn the_certificate_is_read() {
+        for early in [false, true] {
+            let log = key_log(["01", "02", "03", "04"]);
+            let facts = datagrams_knowing(PORTS, &turns(early), Some(&log));
+            let tls = only(&facts);
+            is_complete(tls);
+            assert!(tls.decrypted && tls.established, "{tls:?}");
+            assert_eq!(tls.decryption_source, Some("keylog"));
+            assert_eq!(tls.decryption_failure, None);
+            assert_eq!(tls.cert_visibility, CertVisibility::Decrypted);
+            assert_eq!(*tls.chain[0].der, *hex("30 03 02 01 05"));
+            assert_eq!(tls.key_exchange.signature, Some(0x0804));
+            let server = tls.server.as_deref().expect("a server");
+            assert_eq!(server.alpn.as_deref(), Some("h3"));
+            assert!(tls.issued_ticket_hash.is_some());
+            // The alert stood behind the key update.
+            assert_eq!(tls.alerts.last().map(|alert| alert.description), Some(0x2a));
+        }
+    }
+
+    #[test]
+    fn secrets_that_do_not_fit_show_nothing() {
+        let without = datagrams_knowing(PORTS, &turns(false), None);
+        let expected = only(&without);
+        for secrets in [["99"; 4], ["01", "99", "03", "04"]] {
+            let facts = datagrams_knowing(PORTS, &turns(false), Some(&key_log(secrets)));
+            let tls = only(&facts);
+            assert!(tls.chain.is_empty() && tls.decryption_failure.is_some());
+            assert_eq!(tls.cert_visibility, CertVisibility::Encrypted);
+            assert_eq!(tls.version, expected.version);
+        }
+    }
+}

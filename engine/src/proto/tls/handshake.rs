@@ -343,7 +343,7 @@ impl Handshakes {
     }
 
     /// What the keys follow from, once both hellos were seen.
-    pub(super) fn keying(&self) -> Option<Keying> {
+    pub(in crate::proto) fn keying(&self) -> Option<Keying> {
         let now = self.now.as_ref()?;
         let server = now.facts.server.as_deref()?;
         Some(Keying {
@@ -384,7 +384,11 @@ impl Handshakes {
     }
 
     /// Says of the handshake under way that its records were opened, or why not.
-    pub(super) fn decryption(&mut self, source: &'static str, failure: Option<&'static str>) {
+    pub(in crate::proto) fn decryption(
+        &mut self,
+        source: &'static str,
+        failure: Option<&'static str>,
+    ) {
         if let Some(now) = &mut self.now {
             let facts = &mut now.facts;
             facts.decryption_source.get_or_insert(source);
@@ -494,10 +498,12 @@ impl Handshakes {
         self.letter(true, 'c');
         let fresh = self.now.is_none();
         let carrier = self.carrier;
+        let another = carrier == Carrier::Stream && !self.done.is_empty();
         let now = self.begin(cx);
         now.hello_again = false;
         if fresh {
             now.facts.history.push('C');
+            now.facts.renegotiation = another;
         }
         let hello::ParsedClient {
             hello,

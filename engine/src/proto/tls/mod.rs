@@ -19,6 +19,7 @@ mod session;
 mod suite_table;
 mod suites;
 
+pub(in crate::proto) use decrypt::{Keying, Known, known};
 pub(in crate::proto) use expand::expand_label;
 pub use names::{
     alert_name, extension_name, group_bits, group_name, is_pq_hybrid, sigalg_name, version_name,

@@ -7,7 +7,7 @@
 //! hand records are opened, and what they carry goes to a [`Plain`].
 
 use super::TlsHandshake;
-use super::decrypt::{Decrypt, Known, Record, UNREADABLE_SUITE};
+use super::decrypt::{Decrypt, Known, Record, UNREADABLE_SUITE, known};
 use super::handshake::{Carrier, Handshakes};
 use super::hello;
 use crate::anomaly::AnomalyKind;
@@ -705,15 +705,6 @@ impl TlsSession {
 const SHORTEST: u64 = 5 + 1 + 8;
 /// Why records were not opened.
 const NO_FIT: &str = "the secrets at hand do not open its records";
-
-/// The secrets at hand as of this packet.
-fn known<'a>(cx: &Cx<'a>) -> Option<Known<'a>> {
-    let secrets = cx.secrets?;
-    Some(Known {
-        secrets,
-        at: cx.packet,
-    })
-}
 
 /// What the first bytes of a direction are framed as.
 enum Framing {

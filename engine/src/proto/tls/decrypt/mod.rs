@@ -21,6 +21,7 @@ mod tests;
 use super::expand::expand_label;
 use super::suites::suite;
 use crate::evidence::PacketRef;
+use crate::proto::Cx;
 use crate::proto::secrets::{KeyLog, Label, Source};
 use opener::{HEADER, Opened, Opener, Protection};
 use std::ops::Range;
@@ -49,6 +50,15 @@ pub(in crate::proto) struct Keying {
 pub(in crate::proto) struct Known<'a> {
     pub(in crate::proto) secrets: &'a KeyLog,
     pub(in crate::proto) at: PacketRef,
+}
+
+/// The secrets at hand as of this packet.
+pub(in crate::proto) fn known<'a>(cx: &Cx<'a>) -> Option<Known<'a>> {
+    let secrets = cx.secrets?;
+    Some(Known {
+        secrets,
+        at: cx.packet,
+    })
 }
 
 /// What became of a record.
