@@ -129,6 +129,17 @@ pub(super) enum Look {
     Bad(&'static str),
 }
 
+/// Where a sound packet block at `at` ends; `None` when another stands there.
+#[inline]
+pub(super) fn behind_packet(view: &View<'_>, at: u64, big_endian: bool) -> Option<u64> {
+    let (kind, len) = (view.u32(at, big_endian)?, view.u32(at + 4, big_endian)?);
+    if !matches!(kind, ENHANCED | SIMPLE | PACKET) || len < shortest(kind) || len % 4 != 0 {
+        return None;
+    }
+    let next = at.checked_add(u64::from(len))?;
+    (view.u32(next - 4, big_endian)? == len).then_some(next)
+}
+
 /// Looks at a place. `big_endian` is the section's.
 pub(super) fn look(view: &View<'_>, at: u64, big_endian: bool) -> Result<Look, NeedMore> {
     if view.read(at, 12)?.is_none() {

@@ -123,7 +123,20 @@ impl Sections {
     /// Reads on for about `stride` bytes, for what the blocks say besides
     /// packets; gives where it stopped.
     pub(super) fn pass_over(&mut self, view: &View<'_>, stride: u64) -> u64 {
-        self.cut(view, stride, 1);
+        let stop = self.at.saturating_add(stride);
+        while self.at < stop && self.at < view.end() {
+            match pcapng::behind_packet(view, self.at, self.state.big_endian) {
+                Some(next) => self.at = next,
+                // One block, or one damaged place.
+                None => {
+                    let before = self.at;
+                    self.cut(view, 1, 1);
+                    if self.at <= before {
+                        return before;
+                    }
+                }
+            }
+        }
         self.at
     }
 

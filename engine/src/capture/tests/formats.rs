@@ -282,6 +282,38 @@ fn names_secrets_comments_and_unknown_blocks_are_kept() {
     }
 }
 
+#[test]
+fn secrets_of_a_file_are_known_before_its_packets() {
+    for big_endian in [false, true] {
+        let mut ng = Ng::new(big_endian);
+        ng.section(&[]);
+        ng.interface(1, 0, &[]);
+        let body = ng.enhanced_body(0, 1, 3, 3, &[1; 3], &[]);
+        ng.block(6, &body);
+        // Damage in between hides none that follow.
+        ng.out.extend([0x55; 21]);
+        ng.block(6, &body);
+        ng.block(6, &body);
+        ng.block(6, &body);
+        for text in [b"one!", b"two!"] {
+            let mut secrets = ng.u32(0x544c_534b).to_vec();
+            secrets.extend(ng.u32(4));
+            secrets.extend(text);
+            ng.block(10, &secrets);
+            ng.block(6, &body);
+        }
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), &ng.out).expect("written");
+        let found = discover(&[file.path().to_owned()], &Options::default());
+        let texts: Vec<_> = found.files[0]
+            .secrets_ahead()
+            .iter()
+            .map(|secrets| secrets.data.to_vec())
+            .collect();
+        assert_eq!(texts, [b"one!", b"two!"]);
+    }
+}
+
 /// Trap: a whole block whose captured length lies looks incomplete to the
 /// crate, which a reader takes for the end of the file.
 #[test]
