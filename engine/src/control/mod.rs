@@ -19,7 +19,7 @@ use crate::proto::plain::PlaintextFacts;
 use crate::proto::plain::http::HttpTransaction;
 use crate::proto::tls::TlsHandshake;
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 pub use crate::severity::Severity;
 
@@ -243,6 +243,30 @@ pub struct AuditResult {
     pub plaintext: Vec<Outcome>,
 }
 
+/// What the facts of a flow are wanted as.
+const OF_TLS: &[Wants] = &[Wants::Tls, Wants::Any];
+const OF_CERTIFICATES: &[Wants] = &[Wants::Certificates];
+const OF_OUTCOMES: &[Wants] = &[Wants::Outcomes];
+const OF_PLAINTEXT: &[Wants] = &[Wants::Plaintext, Wants::Any];
+const OF_ANY: &[Wants] = &[Wants::Any];
+
+/// The checks that want a fact, in the registry's order: looked up once, since
+/// every flow asks.
+fn wanting(wants: &'static [Wants]) -> &'static [&'static dyn Audit] {
+    type Lists = Vec<(&'static [Wants], Vec<&'static dyn Audit>)>;
+    static LISTS: LazyLock<Lists> = LazyLock::new(|| {
+        let all = [OF_TLS, OF_CERTIFICATES, OF_OUTCOMES, OF_PLAINTEXT, OF_ANY];
+        let of = |wants: &'static [Wants]| {
+            let checks = REGISTRY.iter().copied();
+            let checks = checks.filter(|check| wants.contains(&check.meta().wants));
+            (wants, checks.collect())
+        };
+        all.into_iter().map(of).collect()
+    });
+    let known = LISTS.iter().find(|(of, _)| *of == wants);
+    known.map_or(&[], |(_, checks)| checks)
+}
+
 /// Judges a finished flow by every check. Pure: called inside the shards.
 /// `validations` stand beside the handshakes.
 pub fn audit_flow(
@@ -251,36 +275,32 @@ pub fn audit_flow(
     facts: &SessionFacts,
     validations: &[Option<Arc<Validation>>],
 ) -> AuditResult {
-    let judge = |fact: Fact<'_>, wants: &[Wants]| -> Vec<Outcome> {
-        REGISTRY
+    let judge = |fact: Fact<'_>, wants: &'static [Wants]| -> Vec<Outcome> {
+        wanting(wants)
             .iter()
-            .filter(|check| wants.contains(&check.meta().wants))
             .filter(|check| is_enabled(policy, check.meta().id))
             .flat_map(|check| check.audit(policy, fact))
             .collect()
     };
     let of_handshake = |(at, tls): (usize, &TlsHandshake)| {
-        let mut outcomes = judge(Fact::Tls(flow, tls), &[Wants::Tls, Wants::Any]);
+        let mut outcomes = judge(Fact::Tls(flow, tls), OF_TLS);
         let mut shown = ns02::Shown {
             flow,
             tls,
             validation: validations.get(at).and_then(Option::as_deref),
             before: &[],
         };
-        let certificates = judge(Fact::Certificates(shown), &[Wants::Certificates]);
+        let certificates = judge(Fact::Certificates(shown), OF_CERTIFICATES);
         shown.before = &certificates;
-        outcomes.extend(judge(Fact::Certificates(shown), &[Wants::Outcomes]));
+        outcomes.extend(judge(Fact::Certificates(shown), OF_OUTCOMES));
         outcomes.extend(certificates);
         outcomes
     };
     AuditResult {
         tls: facts.tls.iter().enumerate().map(of_handshake).collect(),
         plaintext: match facts.plaintext.as_deref() {
-            Some(plain) => judge(
-                Fact::Plaintext(flow, plain),
-                &[Wants::Plaintext, Wants::Any],
-            ),
-            None if is_unrecognised(flow, facts) => judge(Fact::Unrecognised(flow), &[Wants::Any]),
+            Some(plain) => judge(Fact::Plaintext(flow, plain), OF_PLAINTEXT),
+            None if is_unrecognised(flow, facts) => judge(Fact::Unrecognised(flow), OF_ANY),
             None => Vec::new(),
         },
     }

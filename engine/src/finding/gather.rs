@@ -201,6 +201,10 @@ impl<T: Ord> Smallest<T> {
     }
 
     pub(super) fn push(&mut self, item: T) {
+        if self.items.capacity() == 0 {
+            // Most subjects are seen once.
+            self.items.reserve_exact(1);
+        }
         self.items.push(item);
         if self.items.len() >= 2 * self.cap {
             self.trim();
@@ -268,9 +272,10 @@ impl Default for Tally {
 pub struct Gatherer {
     hasher: RandomState,
     /// What flows brought since the last merge.
-    fresh: HashTable<(Quick, Subject)>,
+    fresh: HashTable<(Quick, Box<Subject>)>,
     /// What was merged, held to the cap.
-    findings: BTreeMap<Key, Subject>,
+    /// Boxed: the tree moves what it holds.
+    findings: BTreeMap<Key, Box<Subject>>,
     max_findings: usize,
     /// Occurrences of findings beyond the cap.
     dropped: u64,
@@ -409,7 +414,7 @@ impl Gatherer {
         }
         let mut seen = Smallest::new(MAX_FLOWS);
         seen.push((ts, flow.flow_id, at));
-        let subject = Subject {
+        let subject = Box::new(Subject {
             first: ts,
             last: ts,
             severity: outcome.severity,
@@ -417,7 +422,7 @@ impl Gatherer {
             dst: (ts, flow.dst),
             reason: (rank.0, rank.1, rank.2, outcome.reason.clone()),
             seen,
-        };
+        });
         let hasher = &self.hasher;
         self.fresh
             .insert_unique(hash, (Quick::new(flow, outcome), subject), |(quick, _)| {
@@ -454,7 +459,7 @@ impl Gatherer {
     }
 
     /// Brings what is fresh under the cap.
-    fn settle(&mut self, fresh: &mut HashTable<(Quick, Subject)>) {
+    fn settle(&mut self, fresh: &mut HashTable<(Quick, Box<Subject>)>) {
         let mut text = String::new();
         for (quick, subject) in fresh.drain() {
             let order = quick.order(&mut text);
@@ -473,9 +478,9 @@ impl Gatherer {
         }
     }
 
-    fn merge_subject(&mut self, key: Key, subject: Subject) {
+    fn merge_subject(&mut self, key: Key, subject: Box<Subject>) {
         match self.findings.get_mut(&key) {
-            Some(known) => known.merge(subject),
+            Some(known) => known.merge(*subject),
             None => {
                 self.findings.insert(key, subject);
                 if self.findings.len() > self.max_findings
@@ -545,7 +550,7 @@ impl Gatherer {
         let gathered: Vec<_> = self.findings.into_iter().zip(hosts).collect();
         let mut findings: Vec<Finding> = gathered
             .into_par_iter()
-            .map(|((key, subject), hosts)| finding(key, subject, hosts, upgrades))
+            .map(|((key, subject), hosts)| finding(key, *subject, hosts, upgrades))
             .collect();
         detected::take(detected, captures, &mut self.coverage, &mut findings);
         self.dropped += detected::hold(&mut findings, self.max_findings);

@@ -6,48 +6,82 @@ use super::handshake::Carrier;
 use super::{ClientHello, ServerHello};
 use md5::Md5;
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 
-fn joined(numbers: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
-    let mut out = String::with_capacity(96);
-    for number in numbers {
-        if !out.is_empty() {
+/// Appends a number; by hand, since the standard formatter takes ten times as
+/// long and a hello holds some fifty numbers.
+fn put_decimal(out: &mut String, number: u16) {
+    let mut least = 10_000;
+    while least > 1 && number < least {
+        least /= 10;
+    }
+    while least > 0 {
+        out.push(digit((number / least % 10) as u8));
+        least /= 10;
+    }
+}
+
+fn digit(value: u8) -> char {
+    char::from(b"0123456789abcdef"[usize::from(value & 15)])
+}
+
+fn put_joined(out: &mut String, numbers: impl IntoIterator<Item = u16>) {
+    for (index, number) in numbers.into_iter().enumerate() {
+        if index > 0 {
             out.push('-');
         }
-        let _ = write!(out, "{number}");
+        put_decimal(out, number);
+    }
+}
+
+/// Numbers in hex, joined by commas.
+fn listed(numbers: impl IntoIterator<Item = u16>) -> String {
+    let mut out = String::with_capacity(160);
+    for number in numbers {
+        if !out.is_empty() {
+            out.push(',');
+        }
+        put_hex(&mut out, &number.to_be_bytes());
     }
     out
 }
 
 fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
-    }
+    put_hex(&mut out, bytes);
     out
+}
+
+fn put_hex(out: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        out.push(digit(byte >> 4));
+        out.push(digit(byte & 15));
+    }
 }
 
 /// JA3: MD5 over version, suites, extensions, groups and point formats.
 pub(super) fn ja3(hello: &ClientHello) -> String {
-    let text = format!(
-        "{},{},{},{},{}",
-        hello.version,
-        joined(&hello.ciphers),
-        joined(&hello.extensions),
-        joined(&hello.groups),
-        joined(&hello.point_formats),
+    let mut text = String::with_capacity(320);
+    put_decimal(&mut text, hello.version);
+    for numbers in [&hello.ciphers, &hello.extensions, &hello.groups] {
+        text.push(',');
+        put_joined(&mut text, numbers.iter().copied());
+    }
+    text.push(',');
+    put_joined(
+        &mut text,
+        hello.point_formats.iter().copied().map(u16::from),
     );
     hex(&Md5::digest(text.as_bytes()))
 }
 
 /// JA3S: MD5 over version, suite and extensions.
 pub(super) fn ja3s(hello: &ServerHello) -> String {
-    let text = format!(
-        "{},{},{}",
-        hello.version,
-        hello.cipher,
-        joined(&hello.extensions)
-    );
+    let mut text = String::with_capacity(64);
+    put_decimal(&mut text, hello.version);
+    text.push(',');
+    put_decimal(&mut text, hello.cipher);
+    text.push(',');
+    put_joined(&mut text, hello.extensions.iter().copied());
     hex(&Md5::digest(text.as_bytes()))
 }
 
@@ -89,19 +123,9 @@ pub(super) fn ja4(hello: &ClientHello, carrier: Carrier) -> (String, String) {
     );
     head.extend(alpn);
 
-    let list = |numbers: &mut dyn Iterator<Item = u16>| {
-        let mut out = String::new();
-        for number in numbers {
-            if !out.is_empty() {
-                out.push(',');
-            }
-            let _ = write!(out, "{number:04x}");
-        }
-        out
-    };
     let mut ciphers = hello.ciphers.clone();
     ciphers.sort_unstable();
-    let ciphers = list(&mut ciphers.into_iter());
+    let ciphers = listed(ciphers);
     // Server name and ALPN are told by the head already.
     let mut extensions: Vec<u16> = hello
         .extensions
@@ -110,10 +134,10 @@ pub(super) fn ja4(hello: &ClientHello, carrier: Carrier) -> (String, String) {
         .filter(|kind| !matches!(kind, 0 | 16))
         .collect();
     extensions.sort_unstable();
-    let mut extensions = list(&mut extensions.into_iter());
+    let mut extensions = listed(extensions);
     if !hello.sigalgs.is_empty() {
         extensions.push('_');
-        extensions.push_str(&list(&mut hello.sigalgs.iter().copied()));
+        extensions.push_str(&listed(hello.sigalgs.iter().copied()));
     }
     let short = |text: &str, empty: bool| {
         if empty {
