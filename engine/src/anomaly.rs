@@ -6,6 +6,7 @@
 
 use crate::evidence::{FlowId, PacketRef};
 use crate::time::CaptureTime;
+use std::borrow::Cow;
 
 macro_rules! anomaly_kinds {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $layer:literal;)+) => {
@@ -136,7 +137,7 @@ pub struct Anomaly {
     pub count: u64,
     /// What was wrong with the first, in words. Bytes from the capture are
     /// escaped by whoever prints this, not here.
-    pub detail: Box<str>,
+    pub detail: Cow<'static, str>,
 }
 
 /// How often something was seen, and where.
@@ -158,19 +159,23 @@ pub struct AnomalyLog {
 
 impl AnomalyLog {
     /// Notes one oddity; `detail` is called only for the first of its kind.
-    pub fn note(
+    pub fn note<D: Into<Cow<'static, str>>>(
         &mut self,
         kind: AnomalyKind,
         ts: CaptureTime,
         at: PacketRef,
-        detail: impl FnOnce() -> String,
+        detail: impl FnOnce() -> D,
     ) {
         if let Some(row) = self.rows.iter_mut().find(|row| row.kind == kind) {
             row.count = row.count.saturating_add(1);
             row.last = at;
             return;
         }
-        let detail = detail().into_boxed_str();
+        let detail = detail().into();
+        if self.rows.capacity() == 0 {
+            // Most flows that are odd at all are so in one way.
+            self.rows.reserve_exact(1);
+        }
         self.rows.push(Anomaly {
             kind,
             flow_id: None,

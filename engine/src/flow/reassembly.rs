@@ -9,7 +9,7 @@
 //! sequence numbers may wrap any number of times (RFC 9293 §3.4).
 
 use crate::proto::Want;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// What the stream gives, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +110,7 @@ pub struct Stream {
     /// Position of the FIN.
     fin: Option<u64>,
     early: Option<Box<EarlySegments>>,
-    recent: Option<VecDeque<u8>>,
+    recent: Vec<u8>,
     /// Bytes missing so far.
     pub missed: u64,
 }
@@ -163,7 +163,7 @@ impl Stream {
     /// Bytes held in memory.
     pub fn heap_bytes(&self) -> usize {
         let early = self.early.as_ref().map_or(0, |early| early.bytes);
-        early + self.recent.as_ref().map_or(0, |recent| recent.capacity())
+        early + self.recent.capacity()
     }
 
     #[allow(clippy::cast_possible_truncation)] // sequence numbers are modulo 2^32
@@ -292,7 +292,7 @@ impl Stream {
         if end > self.next {
             self.gap(end - self.next, deliver);
         }
-        self.recent = None;
+        self.recent = Vec::new();
         self.finished = true;
     }
 
@@ -459,9 +459,7 @@ impl Stream {
     fn gap(&mut self, len: u64, deliver: &mut impl FnMut(Event<'_>) -> Want) {
         self.next += len;
         self.missed += len;
-        if let Some(recent) = &mut self.recent {
-            recent.clear();
-        }
+        self.recent.clear();
         if self.nothing {
             return;
         }
@@ -529,25 +527,33 @@ impl Stream {
             Want::Nothing => self.nothing = true,
         }
         if self.nothing || self.skip > 0 {
-            self.recent = None;
+            self.recent = Vec::new();
         }
     }
 
     fn remember(&mut self, data: &[u8]) {
-        let recent = self.recent.get_or_insert_default();
+        let recent = &mut self.recent;
         let tail = data
             .get(data.len().saturating_sub(RECENT_BYTES)..)
             .unwrap_or(data);
         let surplus = (recent.len() + tail.len()).saturating_sub(RECENT_BYTES);
         recent.drain(..surplus.min(recent.len()));
-        recent.extend(tail);
+        // No more than is needed: this is most of what a small connection holds.
+        recent.reserve_exact(tail.len());
+        recent.extend_from_slice(tail);
+    }
+
+    /// Lets go of what later segments would be compared with: the connection is over.
+    pub fn forget_recent(&mut self) {
+        self.recent = Vec::new();
     }
 
     /// Whether bytes that were sent before differ from what was delivered.
     fn differs_from_recent(&self, position: i64, data: &[u8]) -> bool {
-        let Some(recent) = &self.recent else {
+        let recent = &self.recent;
+        if recent.is_empty() {
             return false;
-        };
+        }
         let recent_start = self.next.cast_signed() - recent.len() as i64;
         let ahead = usize::try_from(recent_start - position).unwrap_or(0);
         let Some(data) = data.get(ahead..) else {

@@ -18,7 +18,7 @@ use crate::evidence::{FlowId, PacketRef};
 use crate::policy::Limits;
 use crate::proto::icmp::{self, Echo};
 use crate::proto::secrets::KeyLog;
-use crate::proto::x509::CertificateCache;
+use crate::proto::x509::{CertificateCache, KnownCertificates};
 use crate::proto::{Cx, Direction, LiveRow, Want};
 use crate::time::{CaptureTime, NANOS_PER_SECOND};
 use foldhash::quality::RandomState;
@@ -128,9 +128,10 @@ struct Flow<C> {
     first: Place,
     first_ts_ns: i64,
     last_ts_ns: i64,
-    ends: Ends,
     history: History,
     half: [Half; 2],
+    /// Of a TCP connection; datagrams need none of it.
+    tcp: Option<Box<Tcp>>,
     content: Option<Box<C>>,
     /// Of ICMP echo messages.
     echo: Option<Box<Echo>>,
@@ -139,14 +140,6 @@ struct Flow<C> {
     is_holder: bool,
     /// Of `heap_bytes`, what the content held when it was last read.
     content_bytes: usize,
-    retransmitted: u32,
-    duplicated: u32,
-    out_of_order: u32,
-    conflicts: u32,
-    syn_ts_ns: Option<i64>,
-    rtt_ns: Option<i64>,
-    /// A SYN inside a live connection: a new one if it is answered.
-    pending_syn: Option<u32>,
     files: Vec<u32>,
     anomalies: AnomalyLog,
     link: LinkContext,
@@ -155,9 +148,24 @@ struct Flow<C> {
 #[derive(Debug, Default)]
 struct Half {
     counters: Counters,
-    stream: Stream,
-    want: Option<Want>,
-    last: LastSegment,
+    /// The content wants nothing more of this direction's datagrams.
+    is_deaf: bool,
+}
+
+/// What a TCP connection knows beside what every flow does.
+#[derive(Debug, Default)]
+struct Tcp {
+    ends: Ends,
+    stream: [Stream; 2],
+    last: [LastSegment; 2],
+    retransmitted: u32,
+    duplicated: u32,
+    out_of_order: u32,
+    conflicts: u32,
+    syn_ts_ns: Option<i64>,
+    rtt_ns: Option<i64>,
+    /// A SYN inside a live connection: a new one if it is answered.
+    pending_syn: Option<u32>,
 }
 
 /// To tell a packet captured twice from one sent twice.
@@ -244,6 +252,13 @@ impl<C: Content> Shard<C> {
             live: Vec::new(),
             ended: Vec::new(),
         }
+    }
+
+    /// Shares what other shards parsed of certificates.
+    #[must_use]
+    pub fn knowing(mut self, certificates: &Arc<KnownCertificates>) -> Self {
+        self.certificates = CertificateCache::sharing(certificates);
+        self
     }
 
     /// Open flows.
@@ -339,22 +354,23 @@ impl<C: Content> Shard<C> {
     fn must_end(&mut self, slot: u32, segment: &Segment, src_is_low: bool) -> Option<EndReason> {
         let timeouts = self.timeouts_ns;
         let flow = self.flow_mut(slot)?;
-        let over = flow.ends.is_over();
-        if segment.protocol == TCP && segment.tcp_flags & Segment::RST == 0 {
-            let direction = flow.direction(src_is_low);
-            let stream = &flow.half[direction.index()].stream;
+        let direction = flow.direction(src_is_low);
+        let answered = flow.half[direction.flip().index()].counters.packets > 0;
+        if let Some(tcp) = &mut flow.tcp
+            && segment.tcp_flags & Segment::RST == 0
+        {
+            let stream = &tcp.stream[direction.index()];
             let first_seq = segment.seq.wrapping_add(1);
             let opening = segment.tcp_flags & (Segment::SYN | Segment::ACK);
             if opening == Segment::SYN {
                 let again = stream.has_started() && stream.position(first_seq) == 0;
-                let answered = flow.half[direction.flip().index()].counters.packets > 0;
                 if !again && stream.has_started() {
-                    if over || !answered {
+                    if tcp.ends.is_over() || !answered {
                         return Some(EndReason::Reused);
                     }
-                    flow.pending_syn = Some(first_seq);
+                    tcp.pending_syn = Some(first_seq);
                 }
-            } else if let Some(pending) = flow.pending_syn {
+            } else if let Some(pending) = tcp.pending_syn {
                 // The SYN was answered, or followed by its own data: it was real.
                 let answered = opening == (Segment::SYN | Segment::ACK) && segment.ack == pending;
                 if answered && stream.position(first_seq) != 0 {
@@ -429,21 +445,14 @@ impl<C: Content> Shard<C> {
             first: place,
             first_ts_ns: segment.ts_ns,
             last_ts_ns: segment.ts_ns,
-            ends: Ends::default(),
             history,
             half: Default::default(),
+            tcp: (segment.protocol == TCP).then(Box::default),
             content: None,
             echo: None,
             heap_bytes: 0,
             is_holder: false,
             content_bytes: 0,
-            retransmitted: 0,
-            duplicated: 0,
-            out_of_order: 0,
-            conflicts: 0,
-            syn_ts_ns: None,
-            rtt_ns: None,
-            pending_syn: None,
             files: Vec::new(),
             anomalies: AnomalyLog::default(),
             link,
@@ -531,31 +540,28 @@ impl<C: Content> Shard<C> {
             reader.note(AnomalyKind::ChecksumBad, || "IP header checksum".to_owned());
         }
         let mut moved = None;
-        if segment.protocol == TCP {
+        if let Some(tcp) = &mut flow.tcp {
             let mut budget = Budget {
                 stream: limits.reassembly_flow_bytes,
                 shared_left: self.max_heap_bytes.saturating_sub(self.heap_bytes),
             };
-            let mut tcp = TcpParts {
-                ends: &mut flow.ends,
+            let mut parts = TcpParts {
+                tcp,
                 history: &mut flow.history,
-                half: &mut flow.half,
-                retransmitted: &mut flow.retransmitted,
-                duplicated: &mut flow.duplicated,
-                out_of_order: &mut flow.out_of_order,
-                conflicts: &mut flow.conflicts,
-                syn_ts_ns: &mut flow.syn_ts_ns,
-                rtt_ns: &mut flow.rtt_ns,
             };
-            tcp.segment(segment, direction, payload, &mut budget, &mut reader);
-            let class = if flow.ends.is_over() {
+            parts.segment(segment, direction, payload, &mut budget, &mut reader);
+            let ends = &tcp.ends;
+            let class = if ends.is_over() {
                 Class::Closing
-            } else if flow.half[1].counters.packets == 0 && flow.ends.state[0] == End::SynSent {
+            } else if flow.half[1].counters.packets == 0 && ends.state[0] == End::SynSent {
                 Class::Attempt
             } else {
                 Class::Established
             };
             if class != flow.class {
+                if class == Class::Closing {
+                    tcp.stream.iter_mut().for_each(Stream::forget_recent);
+                }
                 flow.class = class;
                 let waiting = Waiting {
                     slot,
@@ -579,10 +585,10 @@ impl<C: Content> Shard<C> {
             }
             let reads = segment.protocol == UDP && segment.bits & Segment::CARRIES_TUNNEL == 0;
             if reads && !payload.is_empty() {
-                if half.want == Some(Want::Nothing) {
+                if half.is_deaf {
                     reader.skipped(direction, payload.len() as u64);
                 } else {
-                    half.want = Some(reader.datagram(direction, payload));
+                    half.is_deaf = reader.datagram(direction, payload) == Want::Nothing;
                 }
             }
         }
@@ -592,12 +598,8 @@ impl<C: Content> Shard<C> {
                 .as_ref()
                 .map_or(0, |content| content.heap_bytes());
         }
-        let heap = flow
-            .half
-            .iter()
-            .map(|half| half.stream.heap_bytes())
-            .sum::<usize>()
-            + flow.content_bytes;
+        let streams = flow.tcp.iter().flat_map(|tcp| &tcp.stream);
+        let heap = streams.map(Stream::heap_bytes).sum::<usize>() + flow.content_bytes;
         self.heap_bytes = (self.heap_bytes + heap).saturating_sub(flow.heap_bytes);
         flow.heap_bytes = heap;
         if !self.fresh.is_empty() {
@@ -763,10 +765,12 @@ impl<C: Content> Shard<C> {
         let reason = flow.end_reason(EndReason::Evicted);
         if reason == EndReason::Evicted {
             let at = CaptureTime::from_nanos(flow.last_ts_ns);
-            flow.anomalies
-                .note(AnomalyKind::LimitEvicted, at, place.packet, || {
-                    "the flow was ended early to stay within the memory limits".to_owned()
-                });
+            flow.anomalies.note(
+                AnomalyKind::LimitEvicted,
+                at,
+                place.packet,
+                || "the flow was ended early to stay within the memory limits",
+            );
         }
         self.end(limits, slot, reason, place);
     }
@@ -844,12 +848,10 @@ impl<C: Content> Flow<C> {
 
     /// A connection that is over ended by itself, whenever its row is written.
     fn end_reason(&self, otherwise: EndReason) -> EndReason {
-        if self.ends.state.contains(&End::Reset) {
-            EndReason::Rst
-        } else if self.ends.is_over() {
-            EndReason::Fin
-        } else {
-            otherwise
+        match &self.tcp {
+            Some(tcp) if tcp.ends.state.contains(&End::Reset) => EndReason::Rst,
+            Some(tcp) if tcp.ends.is_over() => EndReason::Fin,
+            _ => otherwise,
         }
     }
 
@@ -876,22 +878,22 @@ impl<C: Content> Flow<C> {
             secrets,
             has_read: false,
         };
+        let mut tcp = self.tcp.take();
         for direction in [Direction::Orig, Direction::Resp] {
-            let half = &mut self.half[direction.index()];
-            let missed = half.stream.missed;
-            half.stream
-                .finish(&mut |event| reader.event(direction, event));
-            if half.stream.missed > missed {
+            let Some(tcp) = &mut tcp else { break };
+            let stream = &mut tcp.stream[direction.index()];
+            let missed = stream.missed;
+            stream.finish(&mut |event| reader.event(direction, event));
+            if stream.missed > missed {
                 self.history.note(direction, Letter::Gap);
                 reader.note(AnomalyKind::TcpGap, || "at the end of the flow".to_owned());
             }
         }
         let facts = reader.end();
-        let is_tcp = self.key.protocol == TCP;
-        for half in &mut self.half {
-            if is_tcp {
-                half.counters.bytes = half.stream.bytes();
-                half.counters.missed_bytes = half.stream.missed;
+        if let Some(tcp) = &tcp {
+            for (half, stream) in self.half.iter_mut().zip(&tcp.stream) {
+                half.counters.bytes = stream.bytes();
+                half.counters.missed_bytes = stream.missed;
             }
         }
         let (src, dst) = self.ends();
@@ -899,7 +901,9 @@ impl<C: Content> Flow<C> {
         let [orig, resp] = &self.half;
         let (orig, resp) = (orig.counters, resp.counters);
         let conn_state = match self.key.protocol {
-            TCP => self.ends.conn_state(orig.bytes == 0 && resp.bytes == 0),
+            TCP => tcp.as_ref().map_or(ConnState::Oth, |tcp| {
+                tcp.ends.conn_state(orig.bytes == 0 && resp.bytes == 0)
+            }),
             UDP => match (orig.packets > 0, resp.packets > 0) {
                 (true, true) => ConnState::Sf,
                 (true, false) => ConnState::S0,
@@ -922,14 +926,14 @@ impl<C: Content> Flow<C> {
             service_confidence: None,
             orig,
             resp,
-            retrans_pkts: self.retransmitted,
-            dup_pkts: self.duplicated,
-            ooo_pkts: self.out_of_order,
-            overlap_conflicts: self.conflicts,
+            retrans_pkts: tcp.as_ref().map_or(0, |tcp| tcp.retransmitted),
+            dup_pkts: tcp.as_ref().map_or(0, |tcp| tcp.duplicated),
+            ooo_pkts: tcp.as_ref().map_or(0, |tcp| tcp.out_of_order),
+            overlap_conflicts: tcp.as_ref().map_or(0, |tcp| tcp.conflicts),
             conn_state,
             history: self.history.as_str().into(),
             direction_flipped: self.flipped,
-            tcp_rtt_ns: self.rtt_ns,
+            tcp_rtt_ns: tcp.as_ref().and_then(|tcp| tcp.rtt_ns),
             end_reason: reason,
             link: std::mem::take(&mut self.link),
             community_id: community_id::digest(
@@ -1002,15 +1006,8 @@ fn starts_flipped(segment: &Segment) -> bool {
 
 /// The parts of a flow that a TCP segment changes, without its content.
 struct TcpParts<'a> {
-    ends: &'a mut Ends,
+    tcp: &'a mut Tcp,
     history: &'a mut History,
-    half: &'a mut [Half; 2],
-    retransmitted: &'a mut u32,
-    duplicated: &'a mut u32,
-    out_of_order: &'a mut u32,
-    conflicts: &'a mut u32,
-    syn_ts_ns: &'a mut Option<i64>,
-    rtt_ns: &'a mut Option<i64>,
 }
 
 impl TcpParts<'_> {
@@ -1037,14 +1034,14 @@ impl TcpParts<'_> {
             flags,
             ts_ns: segment.ts_ns,
         };
-        let last = std::mem::replace(&mut self.half[me].last, this);
+        let last = std::mem::replace(&mut self.tcp.last[me], this);
         let alike = LastSegment {
             ts_ns: last.ts_ns,
             ..this
         } == last;
         let soon = (0..=DUPLICATE_NS).contains(&segment.ts_ns.saturating_sub(last.ts_ns));
         if alike && soon && last.ts_ns != 0 && (wire_len > 0 || syn || has(Segment::FIN)) {
-            *self.duplicated = self.duplicated.saturating_add(1);
+            self.tcp.duplicated = self.tcp.duplicated.saturating_add(1);
             return;
         }
 
@@ -1061,14 +1058,14 @@ impl TcpParts<'_> {
                     "SYN with FIN or RST".to_owned()
                 });
             }
-            self.half[me].stream.start(data_seq);
+            self.tcp.stream[me].start(data_seq);
             if has(Segment::ACK) {
-                self.half[peer].stream.restart(segment.ack);
-                if let Some(syn_ts_ns) = self.syn_ts_ns.filter(|_| self.rtt_ns.is_none()) {
-                    *self.rtt_ns = Some(segment.ts_ns.saturating_sub(syn_ts_ns));
+                self.tcp.stream[peer].restart(segment.ack);
+                if let Some(syn_ts_ns) = self.tcp.syn_ts_ns.filter(|_| self.tcp.rtt_ns.is_none()) {
+                    self.tcp.rtt_ns = Some(segment.ts_ns.saturating_sub(syn_ts_ns));
                 }
-            } else if self.syn_ts_ns.is_none() {
-                *self.syn_ts_ns = Some(segment.ts_ns);
+            } else if self.tcp.syn_ts_ns.is_none() {
+                self.tcp.syn_ts_ns = Some(segment.ts_ns);
             }
         }
         if segment.window == 0 && !has(Segment::RST) && !syn {
@@ -1077,30 +1074,30 @@ impl TcpParts<'_> {
         // Before the acknowledgement is believed, which it may hang on.
         let acceptable = self.acceptable(me, peer, segment);
         if has(Segment::ACK) && (syn || !self.is_challenge(peer, segment.ack)) {
-            self.half[peer].stream.acknowledged(segment.ack);
+            self.tcp.stream[peer].acknowledged(segment.ack);
         }
-        self.ends.segment(direction, flags, acceptable);
+        self.tcp.ends.segment(direction, flags, acceptable);
         if has(Segment::RST) {
             self.history.note(direction, Letter::Rst);
         } else if wire_len > 0 {
             self.history.note(direction, Letter::Data);
-            let stream = &mut self.half[me].stream;
+            let stream = &mut self.tcp.stream[me];
             let missed = stream.missed;
             let arrival = stream.segment(data_seq, wire_len, payload, budget, &mut |event| {
                 reader.event(direction, event)
             });
-            let missed = self.half[me].stream.missed - missed;
+            let missed = self.tcp.stream[me].missed - missed;
             self.arrived(direction, arrival, missed, reader);
         } else if has(Segment::ACK) && !syn && !has(Segment::FIN) {
             self.history.note(direction, Letter::Ack);
         }
         if has(Segment::FIN) {
             self.history.note(direction, Letter::Fin);
-            self.half[me].stream.start(data_seq);
-            self.half[me].stream.fin(data_seq.wrapping_add(wire_len));
+            self.tcp.stream[me].start(data_seq);
+            self.tcp.stream[me].fin(data_seq.wrapping_add(wire_len));
         }
         for side in [Direction::Orig, Direction::Resp] {
-            let stream = &mut self.half[side.index()].stream;
+            let stream = &mut self.tcp.stream[side.index()];
             let missed = stream.missed;
             stream.tick(&mut |event| reader.event(side, event));
             let missed = stream.missed - missed;
@@ -1115,9 +1112,9 @@ impl TcpParts<'_> {
     /// which the sender of the SYN answers with a RST that ends only that one.
     fn is_challenge(&self, opener: usize, ack: u32) -> bool {
         const SLACK: i64 = 1 << 17;
-        let stream = &self.half[opener].stream;
+        let stream = &self.tcp.stream[opener];
         let sent = stream.bytes().cast_signed();
-        self.ends.state[opener] == End::SynSent
+        self.tcp.ends.state[opener] == End::SynSent
             && !(0..=sent + SLACK).contains(&stream.position(ack))
     }
 
@@ -1126,19 +1123,19 @@ impl TcpParts<'_> {
     /// else stands where the other end says that it expects it.
     fn acceptable(&self, me: usize, peer: usize, segment: &Segment) -> bool {
         const SLACK: i64 = 1 << 17;
-        let stream = &self.half[me].stream;
+        let stream = &self.tcp.stream[me];
         if stream.has_started() {
             let sent = stream.bytes().cast_signed();
             return (sent - SLACK..=sent + SLACK).contains(&stream.position(segment.seq));
         }
-        let opener = &self.half[peer];
-        if self.ends.state[peer] == End::SynSent {
-            let sent = opener.stream.bytes().cast_signed();
+        let (opener, last) = (&self.tcp.stream[peer], &self.tcp.last[peer]);
+        if self.tcp.ends.state[peer] == End::SynSent {
+            let sent = opener.bytes().cast_signed();
             return segment.tcp_flags & Segment::ACK != 0
-                && (0..=sent + 1).contains(&opener.stream.position(segment.ack));
+                && (0..=sent + 1).contains(&opener.position(segment.ack));
         }
-        let expects = opener.last.flags & Segment::ACK != 0;
-        let ahead = i64::from(segment.seq.wrapping_sub(opener.last.ack).cast_signed());
+        let expects = last.flags & Segment::ACK != 0;
+        let ahead = i64::from(segment.seq.wrapping_sub(last.ack).cast_signed());
         !expects || (-SLACK..=SLACK).contains(&ahead)
     }
 
@@ -1150,14 +1147,17 @@ impl TcpParts<'_> {
         reader: &mut Reader<'_, C>,
     ) {
         if arrival.retransmission && !arrival.keep_alive {
-            *self.retransmitted = self.retransmitted.saturating_add(1);
+            self.tcp.retransmitted = self.tcp.retransmitted.saturating_add(1);
             self.history.note(direction, Letter::Retransmission);
         }
         if arrival.early || arrival.late {
-            *self.out_of_order = self.out_of_order.saturating_add(u32::from(arrival.early));
+            self.tcp.out_of_order = self
+                .tcp
+                .out_of_order
+                .saturating_add(u32::from(arrival.early));
         }
         if arrival.conflict {
-            *self.conflicts = self.conflicts.saturating_add(1);
+            self.tcp.conflicts = self.tcp.conflicts.saturating_add(1);
             self.history.note(direction, Letter::Inconsistent);
             reader.note(AnomalyKind::TcpOverlapConflict, || {
                 "segments carry different bytes for the same place; the first were kept".to_owned()

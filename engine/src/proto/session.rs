@@ -138,6 +138,8 @@ struct Inner {
     nesting: u8,
     datagrams: bool,
     sample: Sample,
+    /// Datagrams that were nothing known.
+    unknown_datagrams: u8,
 }
 
 /// The beginning of each direction, counted by its bytes.
@@ -178,7 +180,6 @@ struct Hunt {
     pieces: Vec<Kept>,
     unknown: [u64; 2],
     late_looks: [u8; 2],
-    unknown_datagrams: u8,
 }
 
 /// One piece of kept bytes: it begins where the direction's piece before it ends.
@@ -217,6 +218,7 @@ impl Default for Inner {
             nesting: 0,
             datagrams: false,
             sample: Sample::default(),
+            unknown_datagrams: 0,
         }
     }
 }
@@ -438,12 +440,8 @@ impl Inner {
             self.settle(cx.packet, direction, found);
             return None;
         }
-        let Phase::Detecting(hunt) = &mut self.phase else {
-            return Some(Want::Nothing);
-        };
-        let hunt = hunt.get_or_insert_default();
-        hunt.unknown_datagrams = hunt.unknown_datagrams.saturating_add(1);
-        if hunt.unknown_datagrams >= MAX_UNKNOWN_DATAGRAMS {
+        self.unknown_datagrams = self.unknown_datagrams.saturating_add(1);
+        if self.unknown_datagrams >= MAX_UNKNOWN_DATAGRAMS {
             self.phase = Phase::Opaque;
             return Some(Want::Nothing);
         }

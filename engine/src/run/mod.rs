@@ -259,9 +259,7 @@ impl Run<'_> {
         for (capture, summary) in (0_u32..).zip(&captures) {
             outputs.push_capture(capture, summary.clone())?;
         }
-        for row in &judged.findings {
-            outputs.push_finding(row.clone())?;
-        }
+        outputs.push_findings(&judged.findings)?;
         for row in &judged.coverage {
             outputs.push_coverage(row.clone())?;
         }

@@ -17,6 +17,7 @@ use crate::pki::{Evidence, Pool, Surroundings, Validator};
 use crate::policy::Policy;
 use crate::proto::session::Session;
 use crate::proto::tls::SessionSeen;
+use crate::proto::x509::KnownCertificates;
 use crate::proto::{LiveRow, PkiBody, PkiKind, SessionFacts};
 use crate::seal::OutputSet;
 use crate::table::{CertificateBook, DnsRow, HttpRow};
@@ -73,6 +74,8 @@ struct Lane {
     bodies: Vec<(u64, PkiBody)>,
     /// Sessions likewise.
     sessions: Vec<(u64, FlowHead, Box<SessionSeen>)>,
+    /// Scratch.
+    text: String,
 }
 
 /// A chunk's place in the numbering of packets.
@@ -100,8 +103,9 @@ pub(super) struct BatchDone {
 impl<'p> Pipeline<'p> {
     pub(super) fn new(policy: &'p Policy, validator: &'p Validator, secrets: Secrets<'p>) -> Self {
         let known = secrets.shared();
+        let certificates = Arc::<KnownCertificates>::default();
         let shard = || {
-            let mut shard = Shard::new(&policy.limits);
+            let mut shard = Shard::new(&policy.limits).knowing(&certificates);
             shard.secrets.clone_from(&known);
             shard
         };
@@ -114,6 +118,7 @@ impl<'p> Pipeline<'p> {
             dns: Vec::new(),
             bodies: Vec::new(),
             sessions: Vec::new(),
+            text: String::new(),
         };
         Self {
             policy,
@@ -564,7 +569,10 @@ impl Lane {
                     let row = judge_http(policy, &mut self.gatherer, flow, tx);
                     self.http.push((order, row));
                 }
-                LiveRow::Dns(query) => self.dns.push((order, DnsRow { flow, query })),
+                LiveRow::Dns(query) => {
+                    let row = DnsRow::new(flow, query, &mut self.text);
+                    self.dns.push((order, row));
+                }
                 LiveRow::Pki(body) => self.bodies.push((order.0, *body)),
                 LiveRow::Session(seen) => self.sessions.push((order.0, flow, seen)),
             }

@@ -154,9 +154,9 @@ impl Ledger {
         self.captures.push(CaptureRow { capture, summary })
     }
 
-    /// A finding.
-    pub fn push_finding(&mut self, row: Finding) -> Result<()> {
-        self.findings.push(row)
+    /// The findings, in the order in which they shall stand.
+    pub fn push_findings(&mut self, rows: &[Finding]) -> Result<()> {
+        self.findings.push_all(rows)
     }
 
     /// An anomaly.

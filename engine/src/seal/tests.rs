@@ -65,7 +65,7 @@ fn sealed(out: &Path, key: &Key) -> PathBuf {
     assert_eq!(tables.row_counts().flows, 500);
     let mut tables = tables.close_facts(&mut folder).unwrap();
     tables.push_capture(0, CaptureSummary::default()).unwrap();
-    tables.push_finding(finding()).unwrap();
+    tables.push_findings(&[finding()]).unwrap();
     tables.push_coverage(coverage()).unwrap();
     tables.push_verdict(verdict()).unwrap();
     assert_eq!(tables.row_counts().flows, 500);

@@ -8,7 +8,7 @@ impl Row for Anomaly {
     const TABLE: &'static str = "anomalies";
     const DOC: &'static str = "What was odd or damaged; repeats of one kind in one flow (or file) \
         are one row with a count.";
-    const GROUP_ROWS: usize = 1 << 16;
+    const GROUP_ROWS: usize = 1 << 14;
 
     fn columns() -> Vec<Column<Self>> {
         vec![

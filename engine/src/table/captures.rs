@@ -1,12 +1,10 @@
 //! `captures` and `captures_interfaces`: what was read. The input's digest
 //! stands here once, since it is only known when the file has been read to its end.
 
-use super::column::{self as col, Column, list_type, signed, signed32, struct_fields};
+use super::column::{self as col, Column, signed, signed32};
 use super::writer::Row;
 use crate::capture::{CaptureSummary, InterfaceSummary};
-use arrow_array::builder::{Int64Builder, ListBuilder, StringBuilder, StructBuilder};
 use arrow_schema::DataType;
-use std::sync::Arc;
 
 /// One input file.
 #[derive(Clone, Debug)]
@@ -290,33 +288,20 @@ impl Row for InterfaceRow {
 }
 
 fn undecoded_column() -> Column<CaptureRow> {
-    let fields = struct_fields(&[
+    let fields = [
         ("reason", DataType::Utf8, false),
         ("count", DataType::Int64, false),
-    ]);
-    let ty = DataType::Struct(fields.clone());
+    ];
     let head = (
         "undecoded",
         "",
         "What was not decoded, by reason, and how often: layers of packets, of which each may give several.",
     );
-    let list = list_type(ty.clone());
-    Column::new(head, list, false, move |rows: &[CaptureRow]| {
-        let counts = StructBuilder::from_fields(fields.clone(), 0);
-        let mut out = ListBuilder::new(counts).with_field(col::element(ty.clone()));
-        for row in rows {
-            for (reason, count) in &row.summary.undecoded {
-                let values = out.values();
-                if let Some(field) = values.field_builder::<StringBuilder>(0) {
-                    field.append_value(reason);
-                }
-                if let Some(field) = values.field_builder::<Int64Builder>(1) {
-                    field.append_value(signed(*count));
-                }
-                values.append(true);
-            }
-            out.append(true);
+    col::records(head, false, &fields, |row: &CaptureRow, items| {
+        for (reason, count) in &row.summary.undecoded {
+            items.text(reason);
+            items.number(signed(*count));
         }
-        Arc::new(out.finish())
+        true
     })
 }

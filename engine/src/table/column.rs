@@ -1,16 +1,12 @@
 //! A column: its name, type, unit, meaning and classification, and the closure
-//! that builds its Arrow array from a slice of rows.
+//! that hands its values, row by row, to what encodes them.
 //!
 //! One constructor per kind of value keeps a table's list one line per column.
 //! Nothing here knows a particular table.
 
+use super::encode::Leaf;
 pub use crate::flow::key::put_address;
 use crate::time::CaptureTime;
-use arrow_array::builder::{BinaryBuilder, Int32Builder, Int64Builder, ListBuilder, StringBuilder};
-use arrow_array::{
-    ArrayRef, BooleanArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array,
-    Int64Array, TimestampNanosecondArray,
-};
 use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -51,7 +47,7 @@ pub enum Layout {
     Raw,
 }
 
-type Build<R> = Box<dyn Fn(&[R]) -> ArrayRef + Send + Sync>;
+type Feed<R> = Box<dyn Fn(&[R], &mut [Leaf]) + Send + Sync>;
 
 /// One column of a table of `R`.
 pub struct Column<R> {
@@ -69,7 +65,7 @@ pub struct Column<R> {
     pub ty: DataType,
     /// Whether a value can be missing, which always means "not observed".
     pub nullable: bool,
-    build: Build<R>,
+    feed: Feed<R>,
 }
 
 impl<R> std::fmt::Debug for Column<R> {
@@ -83,12 +79,13 @@ impl<R> std::fmt::Debug for Column<R> {
 }
 
 impl<R: 'static> Column<R> {
-    /// A column from its parts; the constructors below are shorter.
+    /// A column from its parts; the constructors below are shorter. `feed` gives
+    /// each leaf one value, null or list for each row, in the rows' order.
     pub fn new(
         (name, unit, doc): (&'static str, &'static str, &'static str),
         ty: DataType,
         nullable: bool,
-        build: impl Fn(&[R]) -> ArrayRef + Send + Sync + 'static,
+        feed: impl Fn(&[R], &mut [Leaf]) + Send + Sync + 'static,
     ) -> Self {
         let layout = match ty {
             DataType::Timestamp(..) => Layout::Delta,
@@ -102,13 +99,13 @@ impl<R: 'static> Column<R> {
             layout,
             ty,
             nullable,
-            build: Box::new(build),
+            feed: Box::new(feed),
         }
     }
 
-    /// The column's values for these rows.
-    pub fn build(&self, rows: &[R]) -> ArrayRef {
-        (self.build)(rows)
+    /// Hands the column's values for these rows to its leaves.
+    pub fn feed(&self, rows: &[R], leaves: &mut [Leaf]) {
+        (self.feed)(rows, leaves);
     }
 
     /// Its Arrow field.
@@ -151,15 +148,31 @@ pub fn signed32(value: u32) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
+/// A column of one leaf, to which `put` gives one value or null for each row.
+fn flat<R: 'static>(
+    head: Head,
+    ty: DataType,
+    nullable: bool,
+    put: impl Fn(&R, &mut Leaf) + Send + Sync + 'static,
+) -> Column<R> {
+    Column::new(head, ty, nullable, move |rows, leaves| {
+        if let [leaf] = leaves {
+            rows.iter().for_each(|row| put(row, leaf));
+        }
+    })
+}
+
 macro_rules! number_columns {
-    ($($(#[doc = $doc:literal])+ $name:ident, $optional:ident: $native:ty, $array:ident, $ty:expr;)+) => {$(
+    ($($(#[doc = $doc:literal])+ $name:ident, $optional:ident: $native:ty, $ty:expr,
+        |$leaf:ident, $value:ident| $put:expr;)+) => {$(
         $(#[doc = $doc])+
         pub fn $name<R: 'static>(
             head: Head,
             get: impl Fn(&R) -> $native + Send + Sync + 'static,
         ) -> Column<R> {
-            Column::new(head, $ty, false, move |rows| {
-                Arc::new(<$array>::from(rows.iter().map(&get).collect::<Vec<$native>>()))
+            flat(head, $ty, false, move |row, $leaf| {
+                let $value = get(row);
+                $put;
             })
         }
 
@@ -170,8 +183,9 @@ macro_rules! number_columns {
             head: Head,
             get: impl Fn(&R) -> Option<$native> + Send + Sync + 'static,
         ) -> Column<R> {
-            Column::new(head, $ty, true, move |rows| {
-                Arc::new(rows.iter().map(&get).collect::<$array>())
+            flat(head, $ty, true, move |row, $leaf| match get(row) {
+                Some($value) => $put,
+                None => $leaf.null(),
             })
         }
     )+};
@@ -179,19 +193,19 @@ macro_rules! number_columns {
 
 number_columns! {
     /// 8-bit integers.
-    int8, int8_opt: i8, Int8Array, DataType::Int8;
+    int8, int8_opt: i8, DataType::Int8, |leaf, value| leaf.number(i64::from(value));
     /// 16-bit integers.
-    int16, int16_opt: i16, Int16Array, DataType::Int16;
+    int16, int16_opt: i16, DataType::Int16, |leaf, value| leaf.number(i64::from(value));
     /// 32-bit integers.
-    int32, int32_opt: i32, Int32Array, DataType::Int32;
+    int32, int32_opt: i32, DataType::Int32, |leaf, value| leaf.number(i64::from(value));
     /// 64-bit integers.
-    int64, int64_opt: i64, Int64Array, DataType::Int64;
+    int64, int64_opt: i64, DataType::Int64, |leaf, value| leaf.number(value);
     /// 32-bit floats.
-    float32, float32_opt: f32, Float32Array, DataType::Float32;
+    float32, float32_opt: f32, DataType::Float32, |leaf, value| leaf.number(i64::from(value.to_bits()));
     /// 64-bit floats.
-    float64, float64_opt: f64, Float64Array, DataType::Float64;
+    float64, float64_opt: f64, DataType::Float64, |leaf, value| leaf.number(value.to_bits().cast_signed());
     /// Truth values.
-    boolean, boolean_opt: bool, BooleanArray, DataType::Boolean;
+    boolean, boolean_opt: bool, DataType::Boolean, |leaf, value| leaf.boolean(value);
 }
 
 /// The type of every time in every table: nanoseconds since the epoch, UTC.
@@ -204,9 +218,8 @@ pub fn time<R: 'static>(
     head: Head,
     get: impl Fn(&R) -> CaptureTime + Send + Sync + 'static,
 ) -> Column<R> {
-    Column::new(head, time_type(), false, move |rows| {
-        let values: Vec<i64> = rows.iter().map(|row| get(row).as_nanos()).collect();
-        Arc::new(TimestampNanosecondArray::from(values).with_timezone("UTC"))
+    flat(head, time_type(), false, move |row, leaf| {
+        leaf.number(get(row).as_nanos());
     })
 }
 
@@ -215,13 +228,9 @@ pub fn time_opt<R: 'static>(
     head: Head,
     get: impl Fn(&R) -> Option<CaptureTime> + Send + Sync + 'static,
 ) -> Column<R> {
-    Column::new(head, time_type(), true, move |rows| {
-        let values = rows.iter().map(|row| get(row).map(CaptureTime::as_nanos));
-        Arc::new(
-            values
-                .collect::<TimestampNanosecondArray>()
-                .with_timezone("UTC"),
-        )
+    flat(head, time_type(), true, move |row, leaf| match get(row) {
+        Some(time) => leaf.number(time.as_nanos()),
+        None => leaf.null(),
     })
 }
 
@@ -230,12 +239,8 @@ pub fn text<R: 'static>(
     head: Head,
     get: impl for<'a> Fn(&'a R) -> &'a str + Send + Sync + 'static,
 ) -> Column<R> {
-    Column::new(head, DataType::Utf8, false, move |rows| {
-        let mut out = text_builder(rows.len());
-        for row in rows {
-            out.append_value(get(row));
-        }
-        Arc::new(out.finish())
+    flat(head, DataType::Utf8, false, move |row, leaf| {
+        leaf.text(get(row).as_bytes());
     })
 }
 
@@ -244,12 +249,11 @@ pub fn text_opt<R: 'static>(
     head: Head,
     get: impl for<'a> Fn(&'a R) -> Option<&'a str> + Send + Sync + 'static,
 ) -> Column<R> {
-    Column::new(head, DataType::Utf8, true, move |rows| {
-        let mut out = text_builder(rows.len());
-        for row in rows {
-            out.append_option(get(row));
+    flat(head, DataType::Utf8, true, move |row, leaf| {
+        match get(row) {
+            Some(text) => leaf.text(text.as_bytes()),
+            None => leaf.null(),
         }
-        Arc::new(out.finish())
     })
 }
 
@@ -260,18 +264,17 @@ pub fn text_written<R: 'static>(
     nullable: bool,
     put: impl Fn(&R, &mut String) -> bool + Send + Sync + 'static,
 ) -> Column<R> {
-    Column::new(head, DataType::Utf8, nullable, move |rows| {
-        let mut out = text_builder(rows.len());
+    Column::new(head, DataType::Utf8, nullable, move |rows, leaves| {
+        let [leaf] = leaves else { return };
         let mut text = String::new();
         for row in rows {
             text.clear();
             if put(row, &mut text) {
-                out.append_value(&text);
+                leaf.text(text.as_bytes());
             } else {
-                out.append_null();
+                leaf.null();
             }
         }
-        Arc::new(out.finish())
     })
 }
 
@@ -280,9 +283,8 @@ pub fn address<R: 'static>(
     head: Head,
     get: impl Fn(&R) -> IpAddr + Send + Sync + 'static,
 ) -> Column<R> {
-    text_written(head, false, move |row, out| {
-        put_address(out, get(row));
-        true
+    flat(head, DataType::Utf8, false, move |row, leaf| {
+        leaf.address(get(row));
     })
     .identifier()
 }
@@ -292,12 +294,11 @@ pub fn bytes_opt<R: 'static>(
     head: Head,
     get: impl for<'a> Fn(&'a R) -> Option<&'a [u8]> + Send + Sync + 'static,
 ) -> Column<R> {
-    Column::new(head, DataType::Binary, true, move |rows| {
-        let mut out = BinaryBuilder::new();
-        for row in rows {
-            out.append_option(get(row));
+    flat(head, DataType::Binary, true, move |row, leaf| {
+        match get(row) {
+            Some(bytes) => leaf.text(bytes),
+            None => leaf.null(),
         }
-        Arc::new(out.finish())
     })
     .layout(Layout::Plain)
 }
@@ -320,6 +321,93 @@ pub fn struct_fields(fields: &[(&'static str, DataType, bool)]) -> Fields {
         .collect()
 }
 
+/// Takes the items of one row's list, or the fields of its records one after
+/// the other: where a list is of structs, each field of a record must be given.
+#[derive(Debug)]
+pub struct Items<'l> {
+    leaves: &'l mut [Leaf],
+    field: usize,
+    is_first: bool,
+}
+
+impl<'l> Items<'l> {
+    fn new(leaves: &'l mut [Leaf]) -> Self {
+        Self {
+            leaves,
+            field: 0,
+            is_first: true,
+        }
+    }
+
+    fn put(&mut self, put: impl FnOnce(&mut Leaf)) {
+        if let Some(leaf) = self.leaves.get_mut(self.field) {
+            leaf.item(self.is_first);
+            put(leaf);
+        }
+        self.field += 1;
+        if self.field >= self.leaves.len() {
+            self.field = 0;
+            self.is_first = false;
+        }
+    }
+
+    /// The next one is a text.
+    pub fn text(&mut self, text: &str) {
+        self.put(|leaf| leaf.text(text.as_bytes()));
+    }
+
+    /// The next one is an address.
+    pub fn address(&mut self, address: IpAddr) {
+        self.put(|leaf| leaf.address(address));
+    }
+
+    /// The next one is a number.
+    pub fn number(&mut self, number: i64) {
+        self.put(|leaf| leaf.number(number));
+    }
+
+    /// The next one was not observed.
+    pub fn null(&mut self) {
+        self.put(Leaf::null);
+    }
+
+    fn end(self, is_observed: bool) {
+        debug_assert_eq!(self.field, 0, "a record ends with its last field");
+        if self.is_first {
+            for leaf in self.leaves {
+                leaf.no_items(is_observed);
+            }
+        }
+    }
+}
+
+/// Lists to which `put` gives the items; it returns whether they were observed:
+/// false is a null list, true without an item an empty one.
+pub fn list<R: 'static>(
+    head: Head,
+    element: DataType,
+    nullable: bool,
+    put: impl Fn(&R, &mut Items<'_>) -> bool + Send + Sync + 'static,
+) -> Column<R> {
+    Column::new(head, list_type(element), nullable, move |rows, leaves| {
+        for row in rows {
+            let mut items = Items::new(leaves);
+            let is_observed = put(row, &mut items);
+            items.end(is_observed);
+        }
+    })
+}
+
+/// Lists of records with these `(name, type, nullable)` fields; see [`list`].
+pub fn records<R: 'static>(
+    head: Head,
+    nullable: bool,
+    fields: &[(&'static str, DataType, bool)],
+    put: impl Fn(&R, &mut Items<'_>) -> bool + Send + Sync + 'static,
+) -> Column<R> {
+    list(head, DataType::Struct(struct_fields(fields)), nullable, put)
+}
+
 /// Lists of text; `None` from the closure is a null list ("not observed"),
 /// an empty iterator an empty one ("observed, and there were none").
 pub fn list_text<R: 'static>(
@@ -327,17 +415,13 @@ pub fn list_text<R: 'static>(
     nullable: bool,
     get: impl for<'a> Fn(&'a R) -> Option<Vec<Cow<'a, str>>> + Send + Sync + 'static,
 ) -> Column<R> {
-    Column::new(head, list_type(DataType::Utf8), nullable, move |rows| {
-        let mut out = ListBuilder::new(StringBuilder::new()).with_field(element(DataType::Utf8));
-        for row in rows {
-            let items = get(row);
-            let observed = items.is_some();
-            for item in items.unwrap_or_default() {
-                out.values().append_value(item);
-            }
-            out.append(observed);
+    list(head, DataType::Utf8, nullable, move |row, items| {
+        let texts = get(row);
+        let is_observed = texts.is_some();
+        for text in texts.unwrap_or_default() {
+            items.text(&text);
         }
-        Arc::new(out.finish())
+        is_observed
     })
 }
 
@@ -345,30 +429,21 @@ pub fn list_text<R: 'static>(
 pub fn list_int32<R: 'static>(
     head: Head,
     nullable: bool,
-    mut_get: impl Fn(&R, &mut dyn FnMut(i32)) -> bool + Send + Sync + 'static,
+    put: impl Fn(&R, &mut dyn FnMut(i32)) -> bool + Send + Sync + 'static,
 ) -> Column<R> {
-    Column::new(head, list_type(DataType::Int32), nullable, move |rows| {
-        let mut out = ListBuilder::new(Int32Builder::new()).with_field(element(DataType::Int32));
-        for row in rows {
-            let is_some = mut_get(row, &mut |value| out.values().append_value(value));
-            out.append(is_some);
-        }
-        Arc::new(out.finish())
+    list(head, DataType::Int32, nullable, move |row, items| {
+        put(row, &mut |value| items.number(i64::from(value)))
     })
 }
 
 /// Lists of 64-bit integers; see [`list_text`] for null and empty.
 pub fn list_int64<R: 'static>(
     head: Head,
-    mut_get: impl Fn(&R, &mut dyn FnMut(i64)) + Send + Sync + 'static,
+    put: impl Fn(&R, &mut dyn FnMut(i64)) + Send + Sync + 'static,
 ) -> Column<R> {
-    Column::new(head, list_type(DataType::Int64), false, move |rows| {
-        let mut out = ListBuilder::new(Int64Builder::new()).with_field(element(DataType::Int64));
-        for row in rows {
-            mut_get(row, &mut |value| out.values().append_value(value));
-            out.append(true);
-        }
-        Arc::new(out.finish())
+    list(head, DataType::Int64, false, move |row, items| {
+        put(row, &mut |value| items.number(value));
+        true
     })
 }
 
@@ -379,10 +454,6 @@ pub fn items<S: AsRef<str>>(list: &[S]) -> Option<Vec<Cow<'_, str>>> {
             .map(|item| Cow::Borrowed(item.as_ref()))
             .collect(),
     )
-}
-
-fn text_builder(rows: usize) -> StringBuilder {
-    StringBuilder::with_capacity(rows, rows.saturating_mul(12))
 }
 
 /// Writes bytes as lower-case hex.

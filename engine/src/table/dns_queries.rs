@@ -1,19 +1,16 @@
 //! `dns_queries`: one row per question with its answer, or for the one without
 //! the other. Names follow Zeek's dns.log.
 
-use super::column::{self as col, Column, Layout, list_type, signed32, struct_fields};
+use super::column::{self as col, Column, Layout, signed32};
 use super::place::{self, InFlow};
 use super::writer::Row;
 use crate::evidence::PacketRef;
 use crate::flow::FlowHead;
 use crate::proto::dns::{DnsQuery, Transport, dga, names, suffix};
 use crate::time::CaptureTime;
-use arrow_array::builder::{Int64Builder, ListBuilder, StringBuilder, StructBuilder};
 use arrow_schema::DataType;
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 /// A question and its answer, in its flow.
 #[derive(Clone, Debug)]
@@ -22,6 +19,18 @@ pub struct DnsRow {
     pub flow: FlowHead,
     /// What was said.
     pub query: DnsQuery,
+    /// The name asked for, as five columns and more want it.
+    name: Name,
+}
+
+/// A name written out once.
+#[derive(Clone, Debug, Default)]
+struct Name {
+    /// Lower case; empty where no message says it.
+    lower: Box<str>,
+    has_upper: bool,
+    /// Where the registered domain begins.
+    domain_at: Option<u16>,
 }
 
 /// Flags of a header (RFC 1035 §4.1.1, RFC 4035 §3).
@@ -33,26 +42,46 @@ const AD: u16 = 0x0020;
 const CD: u16 = 0x0010;
 
 impl DnsRow {
+    /// A question and its answer in their flow. `text` is scratch.
+    pub fn new(flow: FlowHead, query: DnsQuery, text: &mut String) -> Self {
+        let mut row = Self {
+            flow,
+            query,
+            name: Name::default(),
+        };
+        if row.query.question.is_none() {
+            return row;
+        }
+        text.clear();
+        row.put_name(text, row.query.name());
+        row.name.has_upper = text.bytes().any(|byte| byte.is_ascii_uppercase());
+        text.make_ascii_lowercase();
+        // Names of the link alone are no domains.
+        if !matches!(row.query.transport, Transport::Nbns | Transport::Llmnr) {
+            let domain = suffix::registered(text);
+            let at = domain.map(|domain| text.len().saturating_sub(domain.len()));
+            row.name.domain_at = at.and_then(|at| u16::try_from(at).ok());
+        }
+        row.name.lower = text.as_str().into();
+        row
+    }
+
     fn put_name(&self, out: &mut String, name: &[u8]) {
         if self.query.transport != Transport::Nbns || !names::put_netbios(out, name) {
             names::put_name(out, name);
         }
     }
 
-    /// The name asked for, as it was written; false when no message says.
-    fn put_query(&self, out: &mut String) -> bool {
-        if self.query.question.is_none() {
-            return false;
-        }
-        self.put_name(out, self.query.name());
-        true
+    /// The name asked for in lower case, in which names are compared.
+    fn lower(&self) -> Option<&str> {
+        self.query.question.map(|_| &*self.name.lower)
     }
 
-    /// The same in lower case, in which names are compared.
-    fn put_lower(&self, out: &mut String) -> bool {
-        let there = self.put_query(out);
-        out.make_ascii_lowercase();
-        there
+    /// What stands before the registered domain, and that domain.
+    fn domain(&self) -> Option<(&str, &str)> {
+        let at = usize::from(self.name.domain_at?);
+        let (before, domain) = self.name.lower.split_at_checked(at)?;
+        Some((before.strip_suffix('.').unwrap_or(before), domain))
     }
 
     fn put_type(&self, out: &mut String, rtype: u16) {
@@ -71,11 +100,7 @@ impl DnsRow {
         if self.query.transport == Transport::Mdns {
             return None;
         }
-        let mut domain = String::new();
-        let found = with_domain(self, &mut domain, |out, name, start| {
-            out.push_str(name.get(start..).unwrap_or_default());
-        });
-        dga::score(&domain).filter(|_| found)
+        self.domain().and_then(|(_, domain)| dga::score(domain))
     }
 
     /// A flag of the response.
@@ -105,7 +130,7 @@ impl Row for DnsRow {
     const DOC: &'static str = "One row per DNS question with its answer in the same flow, or for the one \
         without the other; mDNS, LLMNR and NetBIOS names likewise. Names are presentation form (RFC 1035 section \
         5.1) without the last dot, `.` for the root.";
-    const GROUP_ROWS: usize = 1 << 16;
+    const GROUP_ROWS: usize = 1 << 15;
 
     fn columns() -> Vec<Column<Self>> {
         let mut columns = identity_columns();
@@ -119,7 +144,7 @@ impl Row for DnsRow {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.query.heap_bytes()
+        self.query.heap_bytes() + self.name.lower.len()
     }
 }
 
@@ -149,16 +174,20 @@ fn question_columns() -> Vec<Column<DnsRow>> {
         col::boolean(("query_seen", "", "The question itself was seen."), |r: &R| {
             r.query.query_flags.is_some()
         }),
-        col::text_written(
+        col::text_opt(
             ("query", "", "Name asked for, in lower case; null where no message says it."),
-            true,
-            R::put_lower,
+            R::lower,
         )
         .content(),
         col::text_written(
             ("query_original_case", "", "The same in its own case; null where that is lower."),
             true,
-            |r: &R, out| r.put_query(out) && out.bytes().any(|byte| byte.is_ascii_uppercase()),
+            |r: &R, out| {
+                if r.name.has_upper {
+                    r.put_name(out, r.query.name());
+                }
+                r.name.has_upper
+            },
         )
         .content(),
         col::int32_opt(
@@ -175,23 +204,14 @@ fn question_columns() -> Vec<Column<DnsRow>> {
             ("query_entropy", "bit per character", "Shannon entropy of its characters, case and dots aside."),
             |r: &R| r.measured(names::entropy).flatten(),
         ),
-        col::text_written(
+        col::text_opt(
             ("etld1", "", "Registered domain: public suffix and one label (Mozilla's list, its version in the manifest); null where there is none."),
-            true,
-            |r: &R, out| with_domain(r, out, |out, name, start| {
-                out.push_str(name.get(start..).unwrap_or_default());
-            }),
+            |r: &R| r.domain().map(|(_, domain)| domain),
         )
         .content(),
-        col::text_written(
+        col::text_opt(
             ("subdomain", "", "What stands before the registered domain; null where nothing does."),
-            true,
-            |r: &R, out| {
-                with_domain(r, out, |out, name, start| {
-                    let before = name.get(..start).unwrap_or_default();
-                    out.push_str(before.strip_suffix('.').unwrap_or(before));
-                }) && !out.is_empty()
-            },
+            |r: &R| r.domain().map(|(before, _)| before).filter(|before| !before.is_empty()),
         )
         .content(),
         col::float32_opt(
@@ -321,41 +341,18 @@ fn answer_columns() -> Vec<Column<DnsRow>> {
             |r: &R| r.query.response_flags.map(|_| r.query.answers_cut),
         ),
         answers_column(),
-        col::list_text(
+        col::list(
             ("answer_ips", "RFC 5952", "Addresses among the answers."),
+            DataType::Utf8,
             true,
-            |r: &R| {
-                r.query.response_flags?;
+            |r: &R, items| {
                 let addresses = r.query.answers().filter_map(|answer| answer.address());
-                Some(
-                    addresses
-                        .map(|address| {
-                            let mut out = String::new();
-                            col::put_address(&mut out, address);
-                            Cow::Owned(out)
-                        })
-                        .collect(),
-                )
+                addresses.for_each(|address| items.address(address));
+                r.query.response_flags.is_some()
             },
         )
         .identifier(),
     ]
-}
-
-/// Hands the name in lower case and the place of its registered domain to
-/// `put`, with an empty `out`.
-fn with_domain(row: &DnsRow, out: &mut String, put: impl Fn(&mut String, &str, usize)) -> bool {
-    if matches!(row.query.transport, Transport::Nbns | Transport::Llmnr) || !row.put_lower(out) {
-        return false;
-    }
-    let name = std::mem::take(out);
-    match suffix::registered(&name) {
-        Some(domain) => {
-            put(out, &name, name.len().saturating_sub(domain.len()));
-            true
-        }
-        None => false,
-    }
 }
 
 /// `192.0.2.0/24`, from family, prefix lengths and as many bytes as these need.
@@ -376,53 +373,36 @@ fn put_subnet(out: &mut String, subnet: &[u8]) -> Option<()> {
 }
 
 fn answers_column() -> Column<DnsRow> {
-    let fields = struct_fields(&[
+    let fields = [
         ("name", DataType::Utf8, false),
         ("type", DataType::Utf8, false),
         ("data", DataType::Utf8, false),
         ("ttl", DataType::Int64, false),
-    ]);
-    let ty = DataType::Struct(fields.clone());
+    ];
     let head = (
         "answers",
         "",
         "Records of the answer section; null where no response was seen. `ttl` in seconds.",
     );
-    Column::new(
-        head,
-        list_type(ty.clone()),
-        true,
-        move |rows: &[DnsRow]| {
-            let records = StructBuilder::from_fields(fields.clone(), 0);
-            let mut out = ListBuilder::new(records).with_field(col::element(ty.clone()));
-            let mut text = String::new();
-            for row in rows {
-                for answer in row.query.answers() {
-                    let values = out.values();
-                    let mut put = |index: usize, write: &dyn Fn(&mut String)| {
-                        text.clear();
-                        write(&mut text);
-                        if let Some(field) = values.field_builder::<StringBuilder>(index) {
-                            field.append_value(&text);
-                        }
-                    };
-                    let name = answer.name.unwrap_or(row.query.name());
-                    put(0, &|text| row.put_name(text, name));
-                    put(1, &|text| row.put_type(text, answer.rtype));
-                    put(2, &|text| match row.query.transport {
-                        Transport::Nbns => names::put_netbios_data(text, answer.rtype, answer.data),
-                        _ => names::put_data(text, answer.rtype, answer.data),
-                    });
-                    if let Some(ttl) = values.field_builder::<Int64Builder>(3) {
-                        ttl.append_value(i64::from(answer.ttl));
-                    }
-                    values.append(true);
-                }
-                out.append(row.query.response_flags.is_some());
-            }
-            Arc::new(out.finish())
-        },
-    )
+    col::records(head, true, &fields, |row: &DnsRow, items| {
+        let mut text = String::new();
+        for answer in row.query.answers() {
+            let mut put = |write: &dyn Fn(&mut String)| {
+                text.clear();
+                write(&mut text);
+                items.text(&text);
+            };
+            let name = answer.name.unwrap_or(row.query.name());
+            put(&|text| row.put_name(text, name));
+            put(&|text| row.put_type(text, answer.rtype));
+            put(&|text| match row.query.transport {
+                Transport::Nbns => names::put_netbios_data(text, answer.rtype, answer.data),
+                _ => names::put_data(text, answer.rtype, answer.data),
+            });
+            items.number(i64::from(answer.ttl));
+        }
+        row.query.response_flags.is_some()
+    })
     .content()
 }
 

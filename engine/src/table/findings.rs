@@ -2,15 +2,13 @@
 //! detail, with the evidence to look at. Ids and severities as OCSF and the
 //! controls name them.
 
-use super::column::{self as col, Column, Layout, list_type, signed, signed32, struct_fields};
+use super::column::{self as col, Column, Layout, signed, signed32};
 use super::writer::Row;
 use crate::control::control_of;
 use crate::evidence::PacketRef;
 use crate::finding::Finding;
-use arrow_array::builder::{Int32Builder, Int64Builder, ListBuilder, StructBuilder};
 use arrow_schema::DataType;
 use std::borrow::Cow;
-use std::sync::Arc;
 
 impl Row for Finding {
     const TABLE: &'static str = "findings";
@@ -170,40 +168,22 @@ impl Row for Finding {
 }
 
 fn evidence_column() -> Column<Finding> {
-    let fields = struct_fields(&[
+    let fields = [
         ("capture", DataType::Int32, false),
         ("frame", DataType::Int64, false),
         ("offset", DataType::Int64, false),
-    ]);
-    let ty = DataType::Struct(fields.clone());
+    ];
     let head = (
         "evidence_frames",
         "",
         "First packets of the first flows, at most 20: file, number from 1, byte offset of the record.",
     );
-    Column::new(
-        head,
-        list_type(ty.clone()),
-        false,
-        move |rows: &[Finding]| {
-            let frames = StructBuilder::from_fields(fields.clone(), 0);
-            let mut out = ListBuilder::new(frames).with_field(col::element(ty.clone()));
-            for row in rows {
-                for at in &row.evidence {
-                    let values = out.values();
-                    if let Some(capture) = values.field_builder::<Int32Builder>(0) {
-                        capture.append_value(signed32(at.capture));
-                    }
-                    for (index, number) in [(1, at.frame), (2, at.offset)] {
-                        if let Some(field) = values.field_builder::<Int64Builder>(index) {
-                            field.append_value(signed(number));
-                        }
-                    }
-                    values.append(true);
-                }
-                out.append(true);
-            }
-            Arc::new(out.finish())
-        },
-    )
+    col::records(head, false, &fields, |row: &Finding, items| {
+        for at in &row.evidence {
+            items.number(i64::from(signed32(at.capture)));
+            items.number(signed(at.frame));
+            items.number(signed(at.offset));
+        }
+        true
+    })
 }

@@ -1,13 +1,11 @@
 //! `flows`: one row per flow, with Zeek's counters, states and orientation.
 
-use super::column::{self as col, Column, Layout, list_type, signed, signed32, struct_fields};
+use super::column::{self as col, Column, Layout, signed, signed32};
 use super::writer::Row;
 use crate::flow::FlowRecord;
 use crate::proto::dns::suffix::registered;
-use arrow_array::builder::{Int64Builder, ListBuilder, StringBuilder, StructBuilder};
 use arrow_schema::DataType;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 impl Row for FlowRecord {
     const TABLE: &'static str = "flows";
@@ -319,53 +317,33 @@ pub fn proto_name(ip_proto: u8) -> Option<&'static str> {
 }
 
 fn tunnel_column() -> Column<FlowRecord> {
-    let fields = struct_fields(&[
+    let fields = [
         ("type", DataType::Utf8, false),
         ("src_ip", DataType::Utf8, true),
         ("dst_ip", DataType::Utf8, true),
         ("id", DataType::Int64, true),
-    ]);
-    let ty = DataType::Struct(fields.clone());
+    ];
     let head = (
         "tunnel",
         "",
         "Encapsulations of the first packet, outermost first; `id` is the VNI, key, TEID, label or session.",
     );
-    Column::new(
-        head,
-        list_type(ty.clone()),
-        false,
-        move |rows: &[FlowRecord]| {
-            let layers = StructBuilder::from_fields(fields.clone(), 0);
-            let mut out = ListBuilder::new(layers).with_field(col::element(ty.clone()));
-            for row in rows {
-                for layer in &row.link.tunnels {
-                    let values = out.values();
-                    if let Some(kind) = values.field_builder::<StringBuilder>(0) {
-                        kind.append_value(layer.kind);
-                    }
-                    for (index, address) in [(1, layer.src), (2, layer.dst)] {
-                        if let Some(text) = values.field_builder::<StringBuilder>(index) {
-                            match address {
-                                Some(address) => {
-                                    let mut out = String::new();
-                                    col::put_address(&mut out, address);
-                                    text.append_value(out);
-                                }
-                                None => text.append_null(),
-                            }
-                        }
-                    }
-                    if let Some(id) = values.field_builder::<Int64Builder>(3) {
-                        id.append_option(layer.id.map(i64::from));
-                    }
-                    values.append(true);
+    col::records(head, false, &fields, |row: &FlowRecord, items| {
+        for layer in &row.link.tunnels {
+            items.text(layer.kind);
+            for address in [layer.src, layer.dst] {
+                match address {
+                    Some(address) => items.address(address),
+                    None => items.null(),
                 }
-                out.append(true);
             }
-            Arc::new(out.finish())
-        },
-    )
+            match layer.id {
+                Some(id) => items.number(i64::from(id)),
+                None => items.null(),
+            }
+        }
+        true
+    })
     .identifier()
 }
 

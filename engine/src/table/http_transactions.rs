@@ -115,7 +115,7 @@ impl Row for HttpRow {
     const DOC: &'static str = "One row per HTTP request with its answer, as soon as both are whole; \
         bodies are measured and never kept. Values of queries and cookies, and whatever else may be \
         a secret, stand nowhere: only that they were there, and how long they were.";
-    const GROUP_ROWS: usize = 1 << 15;
+    const GROUP_ROWS: usize = 1 << 14;
 
     fn columns() -> Vec<Column<Self>> {
         let of_request = |row: &Self, value: u64| row.tx.has_request.then(|| signed(value));

@@ -315,7 +315,7 @@ fn rows_are_sorted_by_time_within_a_row_group_and_equal_ones_keep_their_order() 
         first: packet(1),
         last: packet(1),
         count: 1,
-        detail: detail.into(),
+        detail: detail.to_owned().into(),
     };
     let rows = vec![
         anomaly(3, "c"),

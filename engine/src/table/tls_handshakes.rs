@@ -92,7 +92,7 @@ impl Row for TlsRow {
     const TABLE: &'static str = "tls_handshakes";
     const DOC: &'static str = "One row per TLS handshake, complete or not; a renegotiation is a row \
         of its own. What TLS 1.3 encrypts is null. GREASE is removed from every list, order is the wire's.";
-    const GROUP_ROWS: usize = 1 << 12;
+    const GROUP_ROWS: usize = 1 << 11;
 
     fn columns() -> Vec<Column<Self>> {
         let mut columns = identity_columns();

@@ -3,15 +3,18 @@
 //! parallel. The same rows give the same bytes for any number of threads.
 
 use super::column::{Column, Layout};
+use super::encode::{self, Leaf};
 use crate::error::{Error, Result};
-use arrow_array::Array;
-use arrow_schema::{Schema, SchemaRef};
+use arrow_array::Array as _;
+use arrow_schema::{FieldRef, Schema};
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 use rayon::prelude::*;
@@ -84,16 +87,34 @@ pub struct FileMeta {
     pub policy_sha256: String,
 }
 
+/// Rows whose columns are encoded one after the other, so that a row is read
+/// from memory once and not once for each column.
+const BLOCK_ROWS: usize = 128;
+
+/// Parts that the columns are cut into, to be encoded side by side.
+const PARTS: usize = 8;
+
 /// Writes one table.
 pub struct TableWriter<R: Row, W: Sink> {
-    columns: Vec<Column<R>>,
-    schema: SchemaRef,
+    parts: Vec<Part<R>>,
     file: SerializedFileWriter<W>,
     factory: ArrowRowGroupWriterFactory,
     rows: Vec<R>,
     heap_bytes: usize,
     groups: usize,
     written: u64,
+}
+
+/// Columns that stand side by side.
+struct Part<R> {
+    columns: Vec<Filled<R>>,
+}
+
+/// A column with what it was filled with.
+struct Filled<R> {
+    column: Column<R>,
+    field: FieldRef,
+    leaves: Vec<Leaf>,
 }
 
 impl<R: Row, W: Sink> std::fmt::Debug for TableWriter<R, W> {
@@ -127,9 +148,26 @@ impl<R: Row, W: Sink> TableWriter<R, W> {
         )
         .map_err(table_error::<R>)?;
         let factory = ArrowRowGroupWriterFactory::new(&file, Arc::clone(&schema));
+        let filled = |(column, field): (Column<R>, &FieldRef)| Filled {
+            leaves: encode::leaves(&column.ty),
+            field: Arc::clone(field),
+            column,
+        };
+        let mut columns: Vec<_> = columns
+            .into_iter()
+            .zip(schema.fields())
+            .map(filled)
+            .collect();
+        let per_part = columns.len().div_ceil(PARTS).max(1);
+        let mut parts = Vec::new();
+        while !columns.is_empty() {
+            let rest = columns.split_off(per_part.min(columns.len()));
+            parts.push(Part {
+                columns: std::mem::replace(&mut columns, rest),
+            });
+        }
         Ok(Self {
-            columns,
-            schema,
+            parts,
             file,
             factory,
             rows: Vec::new(),
@@ -163,6 +201,29 @@ impl<R: Row, W: Sink> TableWriter<R, W> {
         Ok(())
     }
 
+    /// Takes rows that are in their order already and stay with the caller:
+    /// nothing is copied.
+    ///
+    /// # Errors
+    ///
+    /// When the sink cannot be written.
+    pub fn push_all(&mut self, rows: &[R]) -> Result<()> {
+        self.flush_group()?;
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let mut heap_bytes = 0_usize;
+            let fits = rest.iter().take(R::GROUP_ROWS).take_while(|row| {
+                let fits = heap_bytes < GROUP_BYTES;
+                heap_bytes = heap_bytes.saturating_add(row.heap_bytes());
+                fits
+            });
+            let (group, more) = rest.split_at(fits.count().max(1));
+            self.write_rows(group)?;
+            rest = more;
+        }
+        Ok(())
+    }
+
     /// Rows taken so far.
     pub fn rows(&self) -> u64 {
         self.written + self.rows.len() as u64
@@ -186,43 +247,40 @@ impl<R: Row, W: Sink> TableWriter<R, W> {
         }
         // Stable, so that the order of equal rows is the order of arrival.
         self.rows.par_sort_by_cached_key(R::sort_key);
-        let rows = self.rows.as_slice();
+        let rows = std::mem::take(&mut self.rows);
+        let written = self.write_rows(&rows);
+        // Their memory is used again.
+        self.rows = rows;
+        self.rows.clear();
+        self.heap_bytes = 0;
+        written
+    }
+
+    fn write_rows(&mut self, rows: &[R]) -> Result<()> {
         let count = rows.len() as u64;
-        let mut leaves = self
+        let mut writers = self
             .factory
             .create_column_writers(self.groups)
             .map_err(table_error::<R>)?
             .into_iter();
         let jobs: Vec<_> = self
-            .columns
-            .iter()
-            .zip(self.schema.fields())
-            .map(|(column, field)| {
-                let writers: Vec<_> = leaves
-                    .by_ref()
-                    .take(leaf_count(field.data_type()))
-                    .collect();
-                (column, field, writers)
+            .parts
+            .iter_mut()
+            .map(|part| {
+                let columns = part.columns.iter();
+                let leaves = columns.map(|filled| filled.leaves.len()).sum();
+                (part, writers.by_ref().take(leaves).collect::<Vec<_>>())
             })
             .collect();
         let chunks: Vec<Vec<ArrowColumnChunk>> = jobs
             .into_par_iter()
             .with_max_len(1)
-            .map(|(column, field, mut writers)| {
-                let array = column.build(rows);
-                debug_assert_eq!(array.data_type(), field.data_type(), "{}", column.name);
-                for (leaf, writer) in compute_leaves(field, &array)?.iter().zip(&mut writers) {
-                    writer.write(leaf)?;
-                }
-                writers.into_iter().map(|writer| writer.close()).collect()
-            })
+            .map(|(part, writers)| part.encode(rows, writers))
             .collect::<Result<_, ParquetError>>()
             .map_err(table_error::<R>)?;
         self.write_group(chunks, count).map_err(table_error::<R>)?;
         self.groups += 1;
         self.written += count;
-        self.rows.clear();
-        self.heap_bytes = 0;
         Ok(())
     }
 
@@ -245,13 +303,36 @@ impl<R: Row, W: Sink> TableWriter<R, W> {
     }
 }
 
-/// Leaf columns that Parquet makes of an Arrow type.
-fn leaf_count(ty: &arrow_schema::DataType) -> usize {
-    use arrow_schema::DataType;
-    match ty {
-        DataType::List(field) => leaf_count(field.data_type()),
-        DataType::Struct(fields) => fields.iter().map(|f| leaf_count(f.data_type())).sum(),
-        _ => 1,
+impl<R: 'static> Part<R> {
+    fn encode(
+        &mut self,
+        rows: &[R],
+        writers: Vec<ArrowColumnWriter>,
+    ) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+        for block in rows.chunks(BLOCK_ROWS) {
+            for filled in &mut self.columns {
+                filled.column.feed(block, &mut filled.leaves);
+            }
+        }
+        let mut chunks = Vec::with_capacity(writers.len());
+        let mut writers = writers.into_iter();
+        for filled in &mut self.columns {
+            let array = encode::take(&filled.field, &mut filled.leaves)?;
+            debug_assert_eq!(
+                array.data_type(),
+                &filled.column.ty,
+                "{}",
+                filled.column.name
+            );
+            for (leaf, mut writer) in compute_leaves(&filled.field, &array)?
+                .iter()
+                .zip(writers.by_ref())
+            {
+                writer.write(leaf)?;
+                chunks.push(writer.close()?);
+            }
+        }
+        Ok(chunks)
     }
 }
 
@@ -263,8 +344,14 @@ fn properties<R: Row>(columns: &[Column<R>], meta: &FileMeta) -> WriterPropertie
         entry("nsforensics.tool_version".to_owned(), &meta.tool_version),
         entry("nsforensics.policy_sha256".to_owned(), &meta.policy_sha256),
     ];
+    // One page a column of a row group: a page index would say what its
+    // statistics say.
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true)
+        .set_data_page_row_count_limit(usize::MAX)
+        .set_write_batch_size(1 << 13)
         .set_created_by(format!("nsforensics version {}", meta.tool_version));
     for column in columns {
         key_values.push(entry(
@@ -280,6 +367,7 @@ fn properties<R: Row>(columns: &[Column<R>], meta: &FileMeta) -> WriterPropertie
             Layout::Plain => builder.set_column_dictionary_enabled(path, false),
             Layout::Raw => builder
                 .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
                 .set_column_compression(path, Compression::UNCOMPRESSED),
         };
     }

@@ -5,8 +5,11 @@
 //! lists and stand in `rules/dga`, with their sources and results.
 //! Says nothing about a host: see the detector `NS-04.domain_generation`.
 
+use foldhash::quality::RandomState;
 use hashbrown::HashMap;
+use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::hash::BuildHasher as _;
 use std::sync::LazyLock;
 
 /// Letters, digits, the hyphen (and whatever else), and the edge of a label.
@@ -48,7 +51,36 @@ pub fn model() -> Option<&'static Model> {
 /// that are no host names.
 pub fn score(registered: &str) -> Option<f32> {
     let label = label(registered)?;
-    model().map(|model| probability(model.logit(label)))
+    SCORED.with_borrow_mut(|scored| scored.get(label))
+}
+
+thread_local! {
+    /// Most names of a capture belong to few domains.
+    static SCORED: RefCell<Scored> = RefCell::default();
+}
+
+/// Labels that a thread scored lately, one to a place.
+#[derive(Default)]
+struct Scored {
+    hasher: RandomState,
+    places: Vec<(Box<[u8]>, Option<f32>)>,
+}
+
+impl Scored {
+    const PLACES: usize = 512;
+
+    fn get(&mut self, label: &[u8]) -> Option<f32> {
+        if self.places.is_empty() {
+            self.places.resize_with(Self::PLACES, Default::default);
+        }
+        let at = self.hasher.hash_one(label) as usize % Self::PLACES;
+        let place = self.places.get_mut(at)?;
+        if *place.0 != *label {
+            let score = model().map(|model| probability(model.logit(label)));
+            *place = (label.into(), score);
+        }
+        place.1
+    }
 }
 
 /// What of a registered domain is scored: its first label.

@@ -240,6 +240,11 @@ impl Pairs {
         self.ids.remove(at);
         let row = self.waiting.remove(at)?.row;
         self.heap_bytes = self.heap_bytes.saturating_sub(row.heap_bytes());
+        if self.waiting.capacity() == 1 {
+            // Most flows ask once, and then stay open for a minute.
+            self.waiting = VecDeque::new();
+            self.ids = VecDeque::new();
+        }
         Some(row)
     }
 

@@ -5,7 +5,7 @@ mod cache;
 mod fields;
 mod names;
 
-pub use cache::CertificateCache;
+pub use cache::{CertificateCache, KnownCertificates};
 
 use crate::time::CaptureTime;
 use std::sync::Arc;
