@@ -500,12 +500,7 @@ fn carriers(out: &mut String, known: &Known, found: &[&Found]) {
     let by_check = |check: &str| -> HashSet<Pair> {
         found
             .iter()
-            .filter(|found| {
-                check.is_empty()
-                    || found
-                        .baseline
-                        .is_none_or(|literal| literal == (check == "literal"))
-            })
+            .filter(|found| check.is_empty() || found.baseline == Some(true))
             .filter_map(|found| Some((source(found)?, known.address_of(&found.destination)?)))
             .collect()
     };
