@@ -245,10 +245,10 @@ impl Texts {
 /// Numbers as the array of their type.
 fn numbers(values: Vec<i64>, ty: &DataType, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
     /// What was pushed had this type before.
-    fn narrow<T: Default>(values: &[i64], of: impl Fn(i64) -> T) -> ScalarBuffer<T>
-    where
-        T: arrow_buffer::ArrowNativeType,
-    {
+    fn narrow<T: arrow_buffer::ArrowNativeType>(
+        values: &[i64],
+        of: impl Fn(i64) -> T,
+    ) -> ScalarBuffer<T> {
         values
             .iter()
             .map(|&value| of(value))
