@@ -31,6 +31,18 @@ const EXPLAINED: &[(&str, &str)] = &[
         "parameters of a path segment are hidden: they may be secrets",
     ),
     (
+        "certs/suricata-verify/base64-decode-5885/input.pcap",
+        "a segment of capitals, small letters and digits without order is hidden: it may be a key",
+    ),
+    (
+        "malware_c2/zeek-agenttesla-detector/db9f075c-7879-4957-923a-f79fac957a2d.pcap",
+        "so is a file's name of short words and dates (MicRooCerAut2011_2011_03_22)",
+    ),
+    (
+        "malware_c2/zeek-asyncrat-detector/9596cf60-0da6-47a7-a375-1f25ae32d843.pcap",
+        "so is a file's name of short words and dates (MicRooCerAut2011_2011_03_22)",
+    ),
+    (
         "tcp_reassembly/zeek/tcp/miss_end_data.pcap",
         "what stands before an `@` in a path is hidden: it may be a user",
     ),

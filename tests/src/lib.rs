@@ -6,6 +6,7 @@ use nsforensics_engine::capture::{LinkType, Options, Packet, read_bytes};
 use nsforensics_engine::decode::{Decoded, Undecoded, link_context};
 use nsforensics_engine::evidence::PacketRef;
 use nsforensics_engine::policy::{Limits, Policy};
+use nsforensics_engine::proto::credential::Redactor;
 use nsforensics_engine::proto::secrets::{KeyLog, Source};
 use nsforensics_engine::proto::session::Session;
 use nsforensics_engine::proto::tls::TlsSession;
@@ -106,12 +107,14 @@ fn converse_knowing(
     let limits = Limits::default();
     let (mut anomalies, mut certificates) = (AnomalyLog::default(), CertificateCache::default());
     let mut rows = Vec::new();
+    let redactor = Redactor::unkeyed();
     let mut cx = Cx {
         ts: CaptureTime::from_nanos(0),
         packet: PacketRef::default(),
         anomalies: &mut anomalies,
         limits: &limits,
         certificates: &mut certificates,
+        redactor: &redactor,
         ports: (50_000, 443),
         rows: &mut rows,
         secrets,
@@ -334,12 +337,14 @@ fn rows_of(turns: &[(Direction, &[u8])], port: u16, size: usize) -> (Vec<String>
     let limits = Limits::default();
     let (mut anomalies, mut certificates) = (AnomalyLog::default(), CertificateCache::default());
     let mut rows = Vec::new();
+    let redactor = Redactor::unkeyed();
     let mut cx = Cx {
         ts: CaptureTime::from_nanos(0),
         packet: PacketRef::default(),
         anomalies: &mut anomalies,
         limits: &limits,
         certificates: &mut certificates,
+        redactor: &redactor,
         ports: (50_000, port),
         secrets: None,
         rows: &mut rows,

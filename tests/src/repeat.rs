@@ -38,7 +38,7 @@ fn same(capture: &Path, ways: &[How]) {
             return;
         };
         let tables = runs::table_bytes(&report.folder);
-        assert_eq!(tables.len(), 11, "{}", capture.display());
+        assert_eq!(tables.len(), 12, "{}", capture.display());
         match &expected {
             None => expected = Some(tables),
             Some(expected) => {

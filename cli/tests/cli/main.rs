@@ -9,4 +9,5 @@ mod keys;
 mod proofs;
 mod receivers;
 mod runs;
+mod secrets;
 mod support;

@@ -299,7 +299,13 @@ pub fn audit_flow(
     AuditResult {
         tls: facts.tls.iter().enumerate().map(of_handshake).collect(),
         plaintext: match facts.plaintext.as_deref() {
-            Some(plain) => judge(Fact::Plaintext(flow, plain), OF_PLAINTEXT),
+            Some(plain) => {
+                let fact = Fact::Plaintext(flow, plain);
+                let mut outcomes = judge(fact, OF_PLAINTEXT);
+                let also = ns03::IN_PLAINTEXT.iter();
+                outcomes.extend(also.flat_map(|check| check.audit(policy, fact)));
+                outcomes
+            }
             None if is_unrecognised(flow, facts) => judge(Fact::Unrecognised(flow), OF_ANY),
             None => Vec::new(),
         },

@@ -177,6 +177,7 @@ pub(crate) fn with_credential(mut facts: PlaintextFacts, class: &'static str) ->
         len: 8,
         ts: at(0),
         packet: packet(5),
+        ..CredentialSeen::default()
     });
     facts
 }

@@ -16,6 +16,7 @@ use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
 use crate::decode::{LinkContext, SHARDS, Segment};
 use crate::evidence::{FlowId, PacketRef};
 use crate::policy::Limits;
+use crate::proto::credential::Redactor;
 use crate::proto::icmp::{self, Echo};
 use crate::proto::secrets::KeyLog;
 use crate::proto::x509::{CertificateCache, KnownCertificates};
@@ -205,6 +206,7 @@ pub struct Shard<C: Content> {
     last_global: u64,
     nth_of_packet: u32,
     certificates: CertificateCache,
+    redactor: Redactor,
     /// Secrets to decrypt with, where there are any.
     pub secrets: Option<Arc<KeyLog>>,
     /// Rows of the content at hand, before they are told whose they are.
@@ -216,7 +218,8 @@ pub struct Shard<C: Content> {
 }
 
 impl<C: Content> Shard<C> {
-    /// A shard with its part of the limits.
+    /// A shard with its part of the limits, that hashes secrets under no key:
+    /// see [`Shard::keyed`].
     pub fn new(limits: &Limits) -> Self {
         let part = |all: usize| (all / SHARDS).max(1);
         let seconds = |seconds: i64| seconds.saturating_mul(NANOS_PER_SECOND);
@@ -247,6 +250,7 @@ impl<C: Content> Shard<C> {
             last_global: 0,
             nth_of_packet: 0,
             certificates: CertificateCache::default(),
+            redactor: Redactor::unkeyed(),
             secrets: None,
             fresh: Vec::new(),
             live: Vec::new(),
@@ -258,6 +262,12 @@ impl<C: Content> Shard<C> {
     #[must_use]
     pub fn knowing(mut self, certificates: &Arc<KnownCertificates>) -> Self {
         self.certificates = CertificateCache::sharing(certificates);
+        self
+    }
+
+    /// The same, hashing secrets under the run's key.
+    pub fn keyed(mut self, redactor: Redactor) -> Self {
+        self.redactor = redactor;
         self
     }
 
@@ -527,6 +537,7 @@ impl<C: Content> Shard<C> {
             over: &mut flow.content_over,
             anomalies: &mut flow.anomalies,
             certificates: &mut self.certificates,
+            redactor: &self.redactor,
             limits,
             ts: CaptureTime::from_nanos(segment.ts_ns),
             packet: place.packet,
@@ -785,9 +796,10 @@ impl<C: Content> Shard<C> {
         }
         self.heap_bytes = self.heap_bytes.saturating_sub(flow.heap_bytes);
         let reason = flow.end_reason(reason);
+        let shared = (&mut self.certificates, &self.redactor);
         let ended = flow.finish(
             limits,
-            &mut self.certificates,
+            shared,
             &mut self.fresh,
             self.secrets.as_deref(),
             reason,
@@ -858,7 +870,7 @@ impl<C: Content> Flow<C> {
     fn finish(
         &mut self,
         limits: &Limits,
-        certificates: &mut CertificateCache,
+        (certificates, redactor): (&mut CertificateCache, &Redactor),
         rows: &mut Vec<LiveRow>,
         secrets: Option<&KeyLog>,
         reason: EndReason,
@@ -870,6 +882,7 @@ impl<C: Content> Flow<C> {
             over: &mut self.content_over,
             anomalies: &mut self.anomalies,
             certificates,
+            redactor,
             limits,
             ts: last,
             packet: self.first.packet,
@@ -1193,6 +1206,7 @@ struct Reader<'a, C: Content> {
     over: &'a mut bool,
     anomalies: &'a mut AnomalyLog,
     certificates: &'a mut CertificateCache,
+    redactor: &'a Redactor,
     limits: &'a Limits,
     ts: CaptureTime,
     packet: PacketRef,
@@ -1242,6 +1256,7 @@ impl<C: Content> Reader<'_, C> {
             anomalies: self.anomalies,
             limits: self.limits,
             certificates: self.certificates,
+            redactor: self.redactor,
             ports: self.ports,
             rows: self.rows,
             secrets: self.secrets,
@@ -1265,6 +1280,7 @@ impl<C: Content> Reader<'_, C> {
             anomalies: self.anomalies,
             limits: self.limits,
             certificates: self.certificates,
+            redactor: self.redactor,
             ports: self.ports,
             rows: self.rows,
             secrets: self.secrets,

@@ -11,6 +11,7 @@ use crate::policy::Limits;
 use crate::time::CaptureTime;
 
 pub mod x509;
+pub mod credential;
 pub mod tls;
 mod assembly;
 pub mod secrets;
@@ -82,6 +83,8 @@ pub struct Cx<'a> {
     pub limits: &'a Limits,
     /// Certificates already seen by this shard.
     pub certificates: &'a mut x509::CertificateCache,
+    /// Turns secrets into what may leave of them.
+    pub redactor: &'a credential::Redactor,
     /// Ports `(originator, responder)`: a hint, never a proof.
     pub ports: (u16, u16),
     /// Where rows go that are whole before their flow ends.

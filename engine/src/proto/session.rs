@@ -8,6 +8,7 @@
 //! [`Session::data`] and [`Session::skipped`]; [`Session::gap`] is told of
 //! missing bytes that were wanted, and of no others.
 
+use super::credential::{Scan, canonical, shapes};
 use super::dtls::DtlsSession;
 use super::inside::Inside;
 use super::measure::Histogram;
@@ -17,6 +18,7 @@ use super::plain::reader::{Next, Reader, Role, Scene, Sealed, Services};
 use super::plain::registry::{
     DATAGRAM, Look, Match, Nature, Open, Protocol, STREAM, by_alpn, by_port,
 };
+use super::plain::{CredentialSeen, Place};
 use super::quic::QuicSession;
 use super::tls::{self, TlsSession};
 use super::{Confidence, Cx, Direction, Probe, SessionFacts, Want};
@@ -140,6 +142,8 @@ struct Inner {
     sample: Sample,
     /// Datagrams that were nothing known.
     unknown_datagrams: u8,
+    /// Looks for secrets in what can be read.
+    scans: Option<Box<[Scan; 2]>>,
 }
 
 /// The beginning of each direction, counted by its bytes.
@@ -219,6 +223,7 @@ impl Default for Inner {
             datagrams: false,
             sample: Sample::default(),
             unknown_datagrams: 0,
+            scans: None,
         }
     }
 }
@@ -353,6 +358,17 @@ impl Inner {
                         sealed: Sealed::default(),
                     };
                     let next = reader.data(&mut scene, from, rest);
+                    if !*scene.encrypted && !scene.facts.infrastructure {
+                        // Behind the reader, which knows places better than looks.
+                        let scans = self.scans.get_or_insert_default();
+                        let own = match next {
+                            Next::Tls { after, .. } | Next::Tunnel { after, .. } => {
+                                rest.get(..after).unwrap_or(rest)
+                            }
+                            Next::Want(_) => rest,
+                        };
+                        scan(&mut scene, &mut scans[side], own, self.datagrams);
+                    }
                     let Sealed { before, from_here } = scene.sealed;
                     let before = before.min(self.plaintext[side]);
                     self.plaintext[side] -= before;
@@ -392,6 +408,7 @@ impl Inner {
         if len == 0 || self.deaf[side] {
             return self.want(direction);
         }
+        self.end_scan(cx, direction);
         let want = match &mut self.phase {
             Phase::Opaque => Want::Nothing,
             Phase::Detecting(hunt) => {
@@ -497,6 +514,7 @@ impl Inner {
                 anomalies: &mut *cx.anomalies,
                 limits: cx.limits,
                 certificates: &mut *cx.certificates,
+                redactor: cx.redactor,
                 ports: cx.ports,
                 rows: &mut *cx.rows,
                 secrets: cx.secrets,
@@ -576,6 +594,8 @@ impl Inner {
         self.count(direction, after as u64);
         *rest = rest.get(after..).unwrap_or_default();
         self.deaf = [false; 2];
+        self.end_scan(cx, Direction::Orig);
+        self.end_scan(cx, Direction::Resp);
         if let (Phase::Plain { reader, .. }, Some(facts)) = (&mut self.phase, &mut self.facts) {
             reader.end(cx, facts);
         }
@@ -592,9 +612,30 @@ impl Inner {
         };
     }
 
+    /// What was still open of a secret ends here.
+    fn end_scan(&mut self, cx: &mut Cx<'_>, direction: Direction) {
+        if let (Some(scans), Some(facts)) = (&mut self.scans, &mut self.facts) {
+            let mut scene = Scene {
+                cx,
+                facts,
+                services: &mut self.services,
+                encrypted: &mut false,
+                sealed: Sealed::default(),
+            };
+            scans[direction.index()].end(shapes(), &mut |secret, class| {
+                note_shape(&mut scene, secret, class);
+            });
+        }
+    }
+
     /// Counts bytes that the reader does not see, and tells it so.
     fn pass(&mut self, direction: Direction, len: u64) {
         self.count(direction, len);
+        if let Some(scans) = &mut self.scans
+            && len > 0
+        {
+            scans[direction.index()].cut();
+        }
         if let Phase::Plain { reader, client, .. } = &mut self.phase {
             let from = if direction == *client {
                 Role::Client
@@ -659,7 +700,10 @@ impl Inner {
             Phase::Detecting(None) | Phase::Opaque => 0,
         };
         let sampled = self.sample.histograms.iter().flatten().count() * 1_024;
-        phase + sampled + self.facts.as_ref().map_or(0, |facts| facts.heap_bytes())
+        let scans = self.scans.as_ref().map_or(0, |scans| {
+            size_of_val(&**scans) + scans.iter().map(Scan::heap_bytes).sum::<usize>()
+        });
+        phase + sampled + scans + self.facts.as_ref().map_or(0, |facts| facts.heap_bytes())
     }
 
     fn end(mut self, cx: &mut Cx<'_>) -> SessionFacts {
@@ -680,6 +724,8 @@ impl Inner {
             let [orig, resp] = &self.sample.histograms;
             [orig, resp].map(|one| one.as_ref().and_then(Histogram::entropy))
         };
+        self.end_scan(cx, Direction::Orig);
+        self.end_scan(cx, Direction::Resp);
         let tls = match self.phase {
             Phase::Tls {
                 session, inside, ..
@@ -840,6 +886,34 @@ fn look<'a>(
         ports,
         last,
     }
+}
+
+/// Notes the secrets in bytes that can be read.
+fn scan(scene: &mut Scene<'_, '_>, scan: &mut Scan, bytes: &[u8], datagram: bool) {
+    let mut tell = |secret: &[u8], class: &'static str| note_shape(scene, secret, class);
+    scan.push(shapes(), bytes, &mut tell);
+    if datagram {
+        scan.end(shapes(), &mut tell);
+    }
+}
+
+fn note_shape(scene: &mut Scene<'_, '_>, secret: &[u8], class: &'static str) {
+    let redactor = scene.cx.redactor;
+    let secret = &*canonical(class, secret);
+    // A password in an address was thought up, a key was not.
+    let redacted = match class {
+        "url_password" => redactor.password(secret),
+        _ => redactor.token(secret),
+    };
+    scene.note(CredentialSeen {
+        class,
+        place: Place::Payload,
+        shape: Some(class),
+        len: redacted.len,
+        hash: Some(redacted.hash),
+        last4: redacted.last4,
+        ..CredentialSeen::default()
+    });
 }
 
 /// TLS first, then the registry in its order. Whoever may still come to be

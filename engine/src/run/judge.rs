@@ -14,7 +14,7 @@ use crate::proto::dns::a_label::host_name;
 use crate::proto::plain::PlaintextFacts;
 use crate::proto::plain::http::HttpTransaction;
 use crate::proto::tls::TlsHandshake;
-use crate::table::{HttpRow, TlsRow};
+use crate::table::{CredentialRow, HttpRow, TlsRow};
 use crate::time::CaptureTime;
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ pub(super) struct Judged {
     pub(super) order: (u64, u64, u32),
     pub(super) flow: Box<FlowRecord>,
     pub(super) tls: Vec<TlsRow>,
+    pub(super) credentials: Vec<CredentialRow>,
     pub(super) anomalies: Vec<Anomaly>,
 }
 
@@ -121,12 +122,37 @@ pub(super) fn judge(
             row
         })
         .collect();
+    let credentials = facts
+        .plaintext
+        .map(|plain| credential_rows(&flow, *plain))
+        .unwrap_or_default();
     Judged {
         order,
         flow,
         tls,
+        credentials,
         anomalies,
     }
+}
+
+fn credential_rows(flow: &FlowRecord, plain: PlaintextFacts) -> Vec<CredentialRow> {
+    let head = FlowHead {
+        flow_id: flow.flow_id,
+        first: flow.first,
+        src: flow.src,
+        dst: flow.dst,
+        src_port: flow.src_port,
+        dst_port: flow.dst_port,
+        ip_proto: flow.ip_proto,
+        scope: flow.scope,
+    };
+    let protocol = plain.protocol;
+    let row = |seen| CredentialRow {
+        flow: head,
+        protocol,
+        seen,
+    };
+    plain.credentials.into_iter().map(row).collect()
 }
 
 /// Judges one transaction by what it shows alone.

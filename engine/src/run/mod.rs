@@ -34,8 +34,9 @@ use crate::finding::{CoverageRow, Finding, Verdict};
 use crate::indicator::Set;
 use crate::pki::Validator;
 use crate::policy::Policy;
+use crate::proto::credential::Redactor;
 use crate::seal::{
-    InputEntry, Key, ManifestInput, OutputSet, RowCounts, RunFolder, TrustStoreEntry,
+    InputEntry, Key, ManifestInput, OutputSet, Purpose, RowCounts, RunFolder, TrustStoreEntry,
 };
 use crate::table::FileMeta;
 use crate::table::column::hex;
@@ -208,13 +209,14 @@ impl Run<'_> {
             policy_sha256: hex(&policy.digest()),
         };
         let mut outputs = OutputSet::create(&folder, &request.key, &meta)?;
+        let redactor = Redactor::new(request.key.mac(Purpose::Redaction));
         let secrets = Secrets::gather(
             policy.limits.keylog_secrets,
             &request.key_logs,
             &discovery.files,
             self.observer,
         );
-        let mut pipeline = Pipeline::new(policy, &request.validator, secrets);
+        let mut pipeline = Pipeline::new(policy, &request.validator, secrets, &redactor);
         let mut captures = Vec::new();
         let mut capture_anomalies = Vec::new();
         let mut fragments = AnomalyLog::default();

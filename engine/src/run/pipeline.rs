@@ -15,6 +15,7 @@ use crate::finding::Gatherer;
 use crate::flow::{Ended, FlowHead, Live, Place, Shard};
 use crate::pki::{Evidence, Pool, Surroundings, Validator};
 use crate::policy::Policy;
+use crate::proto::credential::Redactor;
 use crate::proto::session::Session;
 use crate::proto::tls::SessionSeen;
 use crate::proto::x509::KnownCertificates;
@@ -101,11 +102,18 @@ pub(super) struct BatchDone {
 }
 
 impl<'p> Pipeline<'p> {
-    pub(super) fn new(policy: &'p Policy, validator: &'p Validator, secrets: Secrets<'p>) -> Self {
+    pub(super) fn new(
+        policy: &'p Policy,
+        validator: &'p Validator,
+        secrets: Secrets<'p>,
+        redactor: &Redactor,
+    ) -> Self {
         let known = secrets.shared();
         let certificates = Arc::<KnownCertificates>::default();
         let shard = || {
-            let mut shard = Shard::new(&policy.limits).knowing(&certificates);
+            let mut shard = Shard::new(&policy.limits)
+                .knowing(&certificates)
+                .keyed(redactor.clone());
             shard.secrets.clone_from(&known);
             shard
         };
@@ -664,6 +672,9 @@ fn push(outputs: &mut OutputSet, certificates: &mut CertificateBook, judged: Jud
     for row in judged.tls {
         certificates.note_handshake(&row.handshake, &row.destination);
         outputs.push_tls(row)?;
+    }
+    for row in judged.credentials {
+        outputs.push_credential(row)?;
     }
     outputs.push_flow(*judged.flow)
 }

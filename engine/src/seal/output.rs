@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::finding::{CoverageRow, Finding, Judged, Verdict};
 use crate::flow::FlowRecord;
 use crate::table::{
-    CaptureRow, CertificateRow, DnsRow, FileMeta, HttpRow, InterfaceRow, Row, TableWriter, TlsRow,
+    CaptureRow, CertificateRow, CredentialRow, DnsRow, FileMeta, HttpRow, InterfaceRow, Row,
+    TableWriter, TlsRow,
 };
 
 type Writer<R> = TableWriter<R, HashedFile>;
@@ -22,6 +23,7 @@ pub struct OutputSet {
     flows: Writer<FlowRecord>,
     tls: Writer<TlsRow>,
     dns: Writer<DnsRow>,
+    credentials: Writer<CredentialRow>,
     certificates: Writer<CertificateRow>,
     http: Writer<HttpRow>,
     ledger: Ledger,
@@ -62,6 +64,7 @@ impl OutputSet {
             flows: writer(folder, key, meta)?,
             tls: writer(folder, key, meta)?,
             dns: writer(folder, key, meta)?,
+            credentials: writer(folder, key, meta)?,
             certificates: writer(folder, key, meta)?,
             http: writer(folder, key, meta)?,
             ledger: Ledger {
@@ -93,6 +96,11 @@ impl OutputSet {
     /// A DNS question with its answer.
     pub fn push_dns(&mut self, row: DnsRow) -> Result<()> {
         self.dns.push(row)
+    }
+
+    /// A credential in the clear.
+    pub fn push_credential(&mut self, row: CredentialRow) -> Result<()> {
+        self.credentials.push(row)
     }
 
     /// A certificate; see [`crate::table::CertificateBook`].
@@ -128,6 +136,7 @@ impl OutputSet {
         close(self.flows, folder)?;
         close(self.tls, folder)?;
         close(self.dns, folder)?;
+        close(self.credentials, folder)?;
         close(self.certificates, folder)?;
         close(self.http, folder)?;
         Ok(Ledger {

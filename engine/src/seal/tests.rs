@@ -109,8 +109,8 @@ fn a_sealed_run_is_intact_and_readable() {
     assert!(report.is_intact());
     assert_eq!(report.run_id.as_deref(), Some(name(&run)));
     assert!(name(&run).starts_with("20261122T"), "{}", name(&run));
-    // Eleven tables and the policy.
-    assert_eq!(report.files, 12);
+    // Twelve tables and the policy.
+    assert_eq!(report.files, 13);
     assert_eq!(read::verdicts(&run).unwrap(), [verdict()]);
     assert_eq!(
         read::all_rows(&run.join("flows.parquet")).unwrap().len(),

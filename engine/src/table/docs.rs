@@ -2,7 +2,7 @@
 
 use super::column::Column;
 use super::writer::{Row, SCHEMA_VERSION};
-use super::{CaptureRow, CertificateRow, DnsRow, HttpRow, InterfaceRow, TlsRow};
+use super::{CaptureRow, CertificateRow, CredentialRow, DnsRow, HttpRow, InterfaceRow, TlsRow};
 use crate::anomaly::{Anomaly, AnomalyKind};
 use crate::finding::{CoverageRow, Finding, Verdict};
 use crate::flow::FlowRecord;
@@ -30,6 +30,7 @@ pub fn markdown() -> String {
     table::<FlowRecord>(&mut out);
     table::<TlsRow>(&mut out);
     table::<DnsRow>(&mut out);
+    table::<CredentialRow>(&mut out);
     table::<CertificateRow>(&mut out);
     table::<HttpRow>(&mut out);
     table::<Finding>(&mut out);
@@ -139,6 +140,7 @@ mod tests {
         is_well_named::<FlowRecord>();
         is_well_named::<TlsRow>();
         is_well_named::<DnsRow>();
+        is_well_named::<CredentialRow>();
         is_well_named::<CertificateRow>();
         is_well_named::<Finding>();
         is_well_named::<Anomaly>();

@@ -1,6 +1,6 @@
 //! `http_transactions`: one row per HTTP request with its answer.
 
-use super::column::{self as col, Column, signed, signed32};
+use super::column::{self as col, Column, Layout, signed, signed32};
 use super::place::{self, InFlow};
 use super::writer::Row;
 use crate::control::Outcome;
@@ -8,7 +8,7 @@ use crate::control::ns03::{self, Protection};
 use crate::evidence::PacketRef;
 use crate::flow::FlowHead;
 use crate::policy::Policy;
-use crate::proto::plain::http::{HttpTransaction, Jwt, Text};
+use crate::proto::plain::http::{Carrier, HttpCredential, HttpTransaction, Jwt, Text};
 use crate::time::CaptureTime;
 use std::borrow::Cow;
 
@@ -63,6 +63,14 @@ impl HttpRow {
             jwt_state,
             protection,
         }
+    }
+
+    /// What the request proves itself by.
+    fn credential(&self) -> Option<&HttpCredential> {
+        let all = &self.tx.credentials;
+        all.iter()
+            .find(|known| known.carrier == Carrier::Header)
+            .or_else(|| all.first())
     }
 
     /// How the client said who it is, in the words of the table.
@@ -359,6 +367,51 @@ impl Row for HttpRow {
                     Some(row.tx.credentials.iter().map(shown).collect())
                 },
             ),
+            col::text_written(
+                (
+                    "credential_hash",
+                    "hex",
+                    "Keyed hash of what the request proves itself by (a header's credential, else its first): the same as in `credentials`.",
+                ),
+                true,
+                |row: &Self, out| {
+                    let known = row.credential();
+                    if let Some(known) = known {
+                        col::put_hex(out, &known.hash.0);
+                    }
+                    known.is_some()
+                },
+            )
+            .layout(Layout::Plain),
+            col::text_written(
+                (
+                    "credential_last4",
+                    "",
+                    "Its last four characters: of tokens and keys of at least 16, never of passwords.",
+                ),
+                true,
+                |row: &Self, out| {
+                    let last4 = row.credential().and_then(|known| known.last4);
+                    super::credentials::put_last4(out, last4)
+                },
+            )
+            .content(),
+            col::text_written(
+                (
+                    "jwt_sub_hash",
+                    "hex",
+                    "Keyed hash of the token's `sub`, as of a user.",
+                ),
+                true,
+                |row: &Self, out| {
+                    let sub = row.jwt().and_then(|jwt| jwt.sub);
+                    if let Some(sub) = sub {
+                        col::put_hex(out, &sub.0);
+                    }
+                    sub.is_some()
+                },
+            )
+            .layout(Layout::Plain),
             col::text_opt(
                 (
                     "jwt_alg",

@@ -204,7 +204,7 @@ impl Behaviour {
             host: host(flow, tx).into(),
             method: method.into(),
             path: path.into(),
-            credential: known.identity,
+            credential: known.hash.short(),
         };
         let mut say = |meta: &'static Meta, outcome: Option<Outcome>| {
             seen.outcomes

@@ -30,7 +30,7 @@ impl Audit for CredentialInUrl {
         let mut found: Vec<&str> = tx
             .credentials
             .iter()
-            .filter(|known| known.carrier == Carrier::Query)
+            .filter(|known| matches!(known.carrier, Carrier::Query | Carrier::Path))
             .map(|known| &*known.name)
             .collect();
         if tx.has_userinfo {

@@ -6,6 +6,9 @@
 use super::{NO_REQUEST, is_api};
 use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
 use crate::policy::Policy;
+use crate::proto::credential::SecretHash;
+use crate::proto::plain::{Place, PlaintextFacts};
+use std::collections::BTreeMap;
 
 pub(super) struct CredentialPlaintext;
 
@@ -25,28 +28,56 @@ impl Audit for CredentialPlaintext {
     }
 
     fn audit(&self, policy: &Policy, fact: Fact<'_>) -> Vec<Outcome> {
-        let Fact::Http(flow, tx) = fact else {
-            return Vec::new();
+        let (flow, tx) = match fact {
+            Fact::Http(flow, tx) => (flow, tx),
+            Fact::Plaintext(_, plain) => return of_flow(plain),
+            _ => return Vec::new(),
         };
-        let mut classes: Vec<&'static str> = tx
-            .credentials
-            .iter()
-            .map(|known| known.class)
-            .filter(|class| !matches!(*class, "http_digest" | "http_ntlm" | "http_negotiate"))
-            .collect();
-        classes.sort_unstable();
-        classes.dedup();
-        if !classes.is_empty() && !tx.decrypted {
-            let violated = |class: &'static str| {
-                let reason = format!("a credential ({class}) crossed the wire in plaintext");
-                Outcome::violated(&META, Severity::Critical, class, reason)
-            };
-            return classes.into_iter().map(violated).collect();
+        let mut secrets: BTreeMap<SecretHash, Vec<String>> = BTreeMap::new();
+        for known in &tx.credentials {
+            if !is_proof(known.class) {
+                let places = secrets.entry(known.hash).or_default();
+                places.push(format!("{} in {}", known.class, known.name));
+            }
+        }
+        if !secrets.is_empty() && !tx.decrypted {
+            return secrets.into_iter().map(violated).collect();
         }
         match (is_api(policy, flow, tx), tx.has_request) {
-            (false, _) if classes.is_empty() => Vec::new(),
+            (false, _) if secrets.is_empty() => Vec::new(),
             (_, true) => vec![Outcome::passed(&META)],
             (_, false) => vec![Outcome::not_observed(&META, NO_REQUEST)],
         }
     }
+}
+
+/// Answers to a challenge are not the secret itself.
+fn is_proof(class: &str) -> bool {
+    matches!(class, "http_digest" | "http_ntlm" | "http_negotiate")
+}
+
+/// What a flow gave away elsewhere than in requests: known by its look, or
+/// as the cookie that a server set.
+fn of_flow(plain: &PlaintextFacts) -> Vec<Outcome> {
+    let mut secrets: BTreeMap<SecretHash, Vec<String>> = BTreeMap::new();
+    for seen in &plain.credentials {
+        let elsewhere = matches!(seen.place, Place::Payload | Place::SetCookie);
+        if let Some(hash) = seen.hash.filter(|_| elsewhere) {
+            let place = seen.name.as_deref().unwrap_or(seen.place.name());
+            let places = secrets.entry(hash).or_default();
+            places.push(format!("{} in {place}", seen.class));
+        }
+    }
+    secrets.into_iter().map(violated).collect()
+}
+
+/// One outcome for a secret, in however many places it stands: findings of the
+/// same secret are one.
+fn violated((hash, mut places): (SecretHash, Vec<String>)) -> Outcome {
+    places.sort_unstable();
+    places.dedup();
+    let places = places.join(", ");
+    let reason = format!("a credential crossed the wire in plaintext: {places}");
+    let detail = format!("secret {:016x}", hash.short());
+    Outcome::violated(&META, Severity::Critical, detail, reason)
 }

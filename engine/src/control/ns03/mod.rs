@@ -50,6 +50,9 @@ pub(super) const ANYWHERE: &[&dyn Audit] = &[
     &credential_plaintext::CredentialPlaintext,
 ];
 
+/// Those that judge what a flow of any protocol said outside TLS.
+pub(super) const IN_PLAINTEXT: &[&dyn Audit] = &[&credential_plaintext::CredentialPlaintext];
+
 /// Whether a transaction belongs to an API: by the policy's `api.endpoints`
 /// where there are any, else by what it carries or its path.
 pub fn is_api(policy: &Policy, flow: &FlowHead, tx: &HttpTransaction) -> bool {

@@ -69,12 +69,14 @@ fn rows_of(
     let mut rows = Vec::new();
     let mut broken = Vec::new();
     let mut pairs = Pairs::new(transport);
+    let redactor = crate::proto::credential::Redactor::unkeyed();
     let mut cx = Cx {
         ts: CaptureTime::from_nanos(0),
         packet: PacketRef::default(),
         anomalies: &mut anomalies,
         limits,
         certificates: &mut certificates,
+        redactor: &redactor,
         ports: (40_000, 53),
         rows: &mut rows,
         secrets: None,

@@ -4,6 +4,7 @@ use super::reader::{Reader, Role, Scene, Upgrade};
 use super::registry::{Look, Match};
 use super::talk::{After, Talk, TalkReader};
 use super::text::{contains_any_case, first_line, is_beginning_of, reply, split_word, words};
+use crate::proto::credential::SecretHash;
 
 /// Commands that no other protocol with USER and PASS has.
 const OWN_COMMANDS: [&[u8]; 14] = [
@@ -92,6 +93,8 @@ pub(super) fn open() -> Box<dyn Reader> {
 #[derive(Debug, Default)]
 struct Ftp {
     upgrade: Upgrade,
+    /// Hash of the user's name.
+    user: Option<SecretHash>,
     /// The user's name is one that takes any password.
     anonymous: bool,
     /// AUTH TLS was sent, and not answered.
@@ -108,10 +111,11 @@ impl Talk for Ftp {
         let is = |name: &[u8]| verb.eq_ignore_ascii_case(name);
         if is(b"USER") {
             self.upgrade.went_on = true;
+            self.user = Some(scene.cx.redactor.user(arguments));
             self.anonymous = arguments.eq_ignore_ascii_case(b"anonymous")
                 || arguments.eq_ignore_ascii_case(b"ftp");
         } else if is(b"PASS") && !arguments.is_empty() && !self.anonymous {
-            scene.credential("ftp_password", arguments.len());
+            scene.login("ftp_password", self.user, arguments);
         } else if is(b"AUTH") && contains_any_case(arguments, b"TLS")
             || is(b"AUTH") && contains_any_case(arguments, b"SSL")
         {

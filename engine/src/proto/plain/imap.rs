@@ -1,5 +1,6 @@
 //! IMAP (RFC 3501, RFC 9051): LOGIN with its literals, AUTHENTICATE, STARTTLS.
 
+use super::reader::append_wiping;
 use super::reader::{Reader, Role, Scene, Upgrade};
 use super::registry::{Look, Match};
 use super::talk::{After, Sasl, SaslClasses, Talk, TalkReader};
@@ -7,6 +8,8 @@ use super::text::{
     contains_any_case, decimal, first_line, is_beginning_of, split_word, starts_with_any_case,
     words,
 };
+use crate::proto::credential::SecretHash;
+use zeroize::Zeroizing;
 
 const CLASSES: SaslClasses = SaslClasses {
     plain: "imap_auth_plain",
@@ -84,6 +87,8 @@ struct Imap {
     asking: Option<Box<[u8]>>,
     /// Within LOGIN: how many arguments were seen, when a literal cut the line.
     login: Option<u8>,
+    /// Hash of the user's name.
+    user: Option<SecretHash>,
     /// The client's line goes on after a literal, within another command.
     continues: bool,
 }
@@ -94,17 +99,24 @@ impl Imap {
         let (mut seen, mut rest) = (seen, line.trim_ascii());
         self.login = None;
         while !rest.is_empty() && seen < 2 {
-            let (len, after) = if let Some(len) = literal(rest).filter(|_| rest.starts_with(b"{")) {
-                (usize::try_from(len).unwrap_or(usize::MAX), &[][..])
-            } else if let Some(quoted) = rest.strip_prefix(b"\"") {
-                quoted_len(quoted)
-            } else {
-                let (word, after) = split_word(rest);
-                (word.len(), after)
-            };
+            let mut unquoted = Zeroizing::default();
+            let (word, len, after) =
+                if let Some(len) = literal(rest).filter(|_| rest.starts_with(b"{")) {
+                    (None, usize::try_from(len).unwrap_or(usize::MAX), &[][..])
+                } else if let Some(quoted) = rest.strip_prefix(b"\"") {
+                    let after = unquote(quoted, &mut unquoted);
+                    (Some(&unquoted[..]), unquoted.len(), after)
+                } else {
+                    let (word, after) = split_word(rest);
+                    (Some(word), word.len(), after)
+                };
             seen += 1;
-            if seen == 2 {
-                scene.credential("imap_login", len);
+            match word {
+                Some(user) if seen == 1 => self.user = Some(scene.cx.redactor.user(user)),
+                Some(secret) => scene.login("imap_login", self.user, secret),
+                // It follows as a literal, which is passed over.
+                None if seen == 2 => scene.credential("imap_login", len),
+                None => {}
             }
             rest = after.trim_ascii();
         }
@@ -194,17 +206,18 @@ fn literal(line: &[u8]) -> Option<u64> {
 }
 
 /// Length of what stands before the closing quote, and what follows it.
-fn quoted_len(quoted: &[u8]) -> (usize, &[u8]) {
-    let (mut len, mut at) = (0, 0);
-    while let Some(byte) = quoted.get(at) {
-        match byte {
-            b'"' => return (len, quoted.get(at + 1..).unwrap_or_default()),
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-        len += 1;
+fn unquote<'a>(quoted: &'a [u8], out: &mut Zeroizing<Vec<u8>>) -> &'a [u8] {
+    let mut rest = quoted;
+    while let Some((&byte, after)) = rest.split_first() {
+        let (byte, after) = match (byte, after.split_first()) {
+            (b'"', _) => return after,
+            (b'\\', Some((&escaped, after))) => (escaped, after),
+            _ => (byte, after),
+        };
+        append_wiping(out, &[byte]);
+        rest = after;
     }
-    (len, &[])
+    &[]
 }
 
 #[cfg(test)]

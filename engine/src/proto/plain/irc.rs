@@ -110,10 +110,11 @@ impl Talk for Irc {
         let is = |name: &[u8]| verb.eq_ignore_ascii_case(name);
         if is(b"PASS") && !arguments.is_empty() {
             let secret = arguments.strip_prefix(b":").unwrap_or(arguments);
-            scene.credential("irc_password", secret.len());
+            scene.login("irc_password", None, secret);
         } else if is(b"OPER") {
-            let (_, secret) = split_word(arguments);
-            scene.credential("irc_oper_password", secret.len());
+            let (user, secret) = split_word(arguments);
+            let user = scene.cx.redactor.user(user);
+            scene.login("irc_oper_password", Some(user), secret);
         } else if is(b"AUTHENTICATE") {
             if self.sasl == Sasl::None {
                 self.sasl.begin(scene, &CLASSES, arguments);
@@ -121,8 +122,8 @@ impl Talk for Irc {
                 self.sasl.client(scene, &CLASSES, arguments);
             }
         } else if is(b"PRIVMSG") && starts_with_any_case(arguments, b"NickServ :IDENTIFY ") {
-            let secret = words(arguments).last().map_or(0, <[u8]>::len);
-            scene.credential("irc_nickserv_password", secret);
+            let secret = words(arguments).last().unwrap_or_default();
+            scene.login("irc_nickserv_password", None, secret);
         } else if is(b"STARTTLS") {
             self.upgrade.asked = true;
         } else if is(b"JOIN") || is(b"PRIVMSG") {

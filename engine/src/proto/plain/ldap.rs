@@ -4,7 +4,7 @@
 use super::PlaintextFacts;
 use super::reader::{Frame, Frames, Measure, Next, Reader, Role, Scene, Upgrade};
 use super::registry::{Look, Match};
-use super::text::{be32, sasl_plain_raw_secret_len};
+use super::text::be32;
 use crate::proto::{Cx, Want};
 
 const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
@@ -169,22 +169,25 @@ impl Ldap {
             BIND_REQUEST => {
                 self.upgrade.went_on = true;
                 message.tag_and_value()?;
-                message.tag_and_value()?;
+                let (_, name) = message.tag_and_value()?;
+                let user = scene.cx.redactor.user(name);
                 let authentication = message.header()?;
                 match authentication.tag {
                     // simple [0] OCTET STRING; empty for anonymous.
-                    0x80 if authentication.len > 0 => scene.credential(
-                        "ldap_simple_bind",
-                        usize::try_from(authentication.len).unwrap_or(usize::MAX),
-                    ),
+                    0x80 if authentication.len > 0 => {
+                        let len = usize::try_from(authentication.len).unwrap_or(usize::MAX);
+                        match message.0.get(..len) {
+                            Some(secret) => scene.login("ldap_simple_bind", Some(user), secret),
+                            None => scene.credential("ldap_simple_bind", len),
+                        }
+                    }
                     // sasl [3] SaslCredentials.
                     0xa3 => {
                         self.sasl = true;
                         let (_, mechanism) = message.tag_and_value()?;
                         let (_, credentials) = message.tag_and_value()?;
                         if mechanism == b"PLAIN" {
-                            let len = sasl_plain_raw_secret_len(credentials);
-                            scene.credential("ldap_sasl_plain", len);
+                            scene.sasl_plain("ldap_sasl_plain", credentials);
                         }
                     }
                     _ => {}

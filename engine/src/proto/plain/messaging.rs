@@ -119,8 +119,11 @@ fn mqtt_connect(scene: &mut Scene<'_, '_>, message: &[u8]) -> Option<()> {
         rest = string(rest)?.1;
     }
     if has(0x40) {
-        // The length is enough: a long password need not be whole here.
-        scene.credential("mqtt_password", usize::from(be16(rest, 0)?));
+        // A long password need not be whole here.
+        match string(rest) {
+            Some((secret, _)) => scene.login("mqtt_password", None, secret),
+            None => scene.credential("mqtt_password", usize::from(be16(rest, 0)?)),
+        }
     }
     Some(())
 }

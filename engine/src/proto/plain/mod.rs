@@ -3,19 +3,77 @@
 //! to TLS (STARTTLS and its equivalents).
 
 use crate::evidence::PacketRef;
+use crate::proto::credential::SecretHash;
 use crate::time::CaptureTime;
 
-/// A credential seen in the clear: its class and length, never its bytes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Where a secret stood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// What a protocol has for logging in.
+    #[default]
+    Login,
+    /// A header.
+    Header,
+    /// A cookie that a client sent.
+    Cookie,
+    /// A cookie that a server set.
+    SetCookie,
+    /// The query of a URI.
+    Query,
+    /// The path of a URI.
+    Path,
+    /// A form.
+    Form,
+    /// A field of JSON.
+    Json,
+    /// Elsewhere in what was said.
+    Payload,
+}
+
+impl Place {
+    /// The name that tables use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Header => "header",
+            Self::Cookie => "cookie",
+            Self::SetCookie => "set_cookie",
+            Self::Query => "query",
+            Self::Path => "path",
+            Self::Form => "form",
+            Self::Json => "json",
+            Self::Payload => "payload",
+        }
+    }
+}
+
+/// A credential seen in the clear, once for each place: never its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CredentialSeen {
     /// `http_basic`, `http_bearer`, `cookie`, `ftp_password`, `smtp_auth_plain`, ….
     pub class: &'static str,
+    /// Where it stood.
+    pub place: Place,
+    /// Name of the header, cookie, parameter or field.
+    pub name: Option<Box<str>>,
+    /// What it looks like, by the rules for secrets.
+    pub shape: Option<&'static str>,
     /// Length of the secret in bytes.
     pub len: u32,
-    /// When.
+    /// Keyed hash of the secret; none where its bytes were not at hand.
+    pub hash: Option<SecretHash>,
+    /// Its last four characters, where they may be shown.
+    pub last4: Option<[u8; 4]>,
+    /// Keyed hash of the user that came with it.
+    pub user: Option<SecretHash>,
+    /// When first.
     pub ts: CaptureTime,
-    /// Where.
+    /// Where first.
     pub packet: PacketRef,
+    /// When last.
+    pub ts_last: CaptureTime,
+    /// How often.
+    pub count: u64,
 }
 
 /// How far an upgrade to TLS came on one connection.
@@ -76,7 +134,7 @@ pub struct PlaintextFacts {
     pub encrypted: bool,
     /// The packet that settled what it is.
     pub recognised: PacketRef,
-    /// Credentials seen, at most 32.
+    /// Credentials seen, at most 256.
     pub credentials: Vec<CredentialSeen>,
     /// Upgrade to TLS, for protocols that have one.
     pub starttls: Option<StartTls>,
@@ -109,6 +167,7 @@ impl PlaintextFacts {
 
 // What the files below share.
 pub(crate) mod reader;
+pub(crate) use reader::append_wiping;
 pub(crate) mod registry;
 pub(crate) mod text;
 
@@ -137,7 +196,7 @@ mod xmpp;
 mod talk;
 
 /// Credentials kept for one flow.
-pub const MAX_CREDENTIALS: usize = 32;
+pub const MAX_CREDENTIALS: usize = 256;
 /// HTTP exchanges kept for one flow.
 pub const MAX_HTTP_EXCHANGES: usize = 256;
 

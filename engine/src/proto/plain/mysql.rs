@@ -155,7 +155,7 @@ impl Mysql {
     fn client(&mut self, scene: &mut Scene<'_, '_>, payload: &[u8]) -> bool {
         if std::mem::take(&mut self.clear) {
             let secret = payload.strip_suffix(b"\0").unwrap_or(payload);
-            scene.credential("mysql_clear_password", secret.len());
+            scene.login("mysql_clear_password", None, secret);
             return false;
         }
         if self.answered {
@@ -169,22 +169,24 @@ impl Mysql {
         }
         self.upgrade.went_on = true;
         if capabilities & CLIENT_PROTOCOL_41 != 0
-            && let Some(len) = clear_password_len(payload)
+            && let Some((user, secret)) = clear_password(payload)
         {
-            scene.credential("mysql_clear_password", len);
+            let user = scene.cx.redactor.user(user);
+            scene.login("mysql_clear_password", Some(user), secret);
         }
         false
     }
 }
 
 /// Of a HandshakeResponse41 whose plug-in sends the password as it is.
-fn clear_password_len(payload: &[u8]) -> Option<usize> {
+fn clear_password(payload: &[u8]) -> Option<(&[u8], &[u8])> {
     let user = payload.get(SSL_REQUEST..)?;
     let user_len = user.iter().position(|byte| *byte == 0)?;
     let (&len, rest) = user.get(user_len + 1..)?.split_first()?;
     let (secret, rest) = rest.split_at_checked(usize::from(len))?;
     let uses_clear = rest.split(|byte| *byte == 0).any(|name| name == CLEAR);
-    uses_clear.then(|| secret.strip_suffix(b"\0").unwrap_or(secret).len())
+    let user = user.get(..user_len)?;
+    uses_clear.then(|| (user, secret.strip_suffix(b"\0").unwrap_or(secret)))
 }
 
 fn measure(bytes: &[u8]) -> Measure {

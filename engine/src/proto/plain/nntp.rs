@@ -87,7 +87,7 @@ impl Talk for Nntp {
             self.upgrade.went_on = true;
             let (kind, secret) = split_word(arguments);
             if kind.eq_ignore_ascii_case(b"PASS") {
-                scene.credential("nntp_password", secret.len());
+                scene.login("nntp_password", None, secret);
             } else if kind.eq_ignore_ascii_case(b"SASL") {
                 self.sasl.begin(scene, &CLASSES, secret);
             }

@@ -4,6 +4,7 @@ use super::reader::{Reader, Role, Scene, Upgrade};
 use super::registry::{Look, Match};
 use super::talk::{After, Sasl, SaslClasses, Talk, TalkReader};
 use super::text::{first_line, is_beginning_of, split_word, starts_with_any_case, words};
+use crate::proto::credential::SecretHash;
 
 const CLASSES: SaslClasses = SaslClasses {
     plain: "pop3_auth_plain",
@@ -83,6 +84,8 @@ struct Pop3 {
     upgrade: Upgrade,
     sasl: Sasl,
     waiting: Waiting,
+    /// Hash of the user's name.
+    user: Option<SecretHash>,
 }
 
 /// Which answer is awaited, of those that matter.
@@ -106,9 +109,11 @@ impl Talk for Pop3 {
         let (verb, arguments) = split_word(line);
         let is = |name: &[u8]| verb.eq_ignore_ascii_case(name);
         if is(b"PASS") && !arguments.is_empty() {
-            scene.credential("pop3_password", arguments.len());
+            scene.login("pop3_password", self.user, arguments);
         } else if is(b"USER") || is(b"APOP") {
             self.upgrade.went_on = true;
+            let (user, _) = split_word(arguments);
+            self.user = Some(scene.cx.redactor.user(user));
         } else if is(b"AUTH") && !arguments.is_empty() {
             self.upgrade.went_on = true;
             self.sasl.begin(scene, &CLASSES, arguments);

@@ -185,10 +185,15 @@ impl Postgresql {
                 // Type, length of four bytes, the password and its NUL.
                 let len = be32(message, 1).map_or(0, |len| len.saturating_sub(5));
                 let len = usize::try_from(len).unwrap_or(usize::MAX);
-                match self.wanted {
-                    Wanted::Cleartext => scene.credential("postgresql_password", len),
-                    Wanted::Md5 => scene.credential("postgresql_md5", len),
-                    Wanted::Unknown | Wanted::Hidden => {}
+                let class = match self.wanted {
+                    Wanted::Cleartext => "postgresql_password",
+                    Wanted::Md5 => "postgresql_md5",
+                    Wanted::Unknown | Wanted::Hidden => return false,
+                };
+                // Of an absurdly long one, only the beginning is at hand.
+                match message.get(5..).and_then(|rest| rest.get(..len)) {
+                    Some(secret) => scene.login(class, None, secret),
+                    None => scene.credential(class, len),
                 }
                 false
             }

@@ -5,8 +5,10 @@
 //! Both hold a bounded beginning of what is incomplete, wiped when dropped,
 //! since it may hold a password.
 
-use super::{CredentialSeen, MAX_CREDENTIALS, PlaintextFacts, StartTls};
+use super::text::{decoded, split_at_byte};
+use super::{CredentialSeen, MAX_CREDENTIALS, Place, PlaintextFacts, StartTls};
 use crate::anomaly::AnomalyKind;
+use crate::proto::credential::{Redacted, SecretHash, shape_of};
 use crate::proto::tls::TlsHandshake;
 use crate::proto::{Cx, Want};
 use std::fmt;
@@ -82,15 +84,100 @@ pub(crate) struct Sealed {
 }
 
 impl Scene<'_, '_> {
-    /// Notes a credential of `len` bytes.
+    /// Notes a credential of which only the length is at hand.
     pub(crate) fn credential(&mut self, class: &'static str, len: usize) {
-        if self.facts.credentials.len() < MAX_CREDENTIALS {
-            self.facts.credentials.push(CredentialSeen {
-                class,
-                len: u32::try_from(len).unwrap_or(u32::MAX),
-                ts: self.cx.ts,
-                packet: self.cx.packet,
+        self.note(CredentialSeen {
+            class,
+            len: u32::try_from(len).unwrap_or(u32::MAX),
+            ..CredentialSeen::default()
+        });
+    }
+
+    /// Notes a password of a login, with the user's hash where there is one.
+    pub(crate) fn login(&mut self, class: &'static str, user: Option<SecretHash>, secret: &[u8]) {
+        let Redacted { len, hash, last4 } = self.cx.redactor.password(secret);
+        self.note(CredentialSeen {
+            class,
+            shape: shape_of(secret),
+            len,
+            hash: Some(hash),
+            last4,
+            user,
+            ..CredentialSeen::default()
+        });
+    }
+
+    /// Notes user and password of `user:password` as base64 (RFC 7617 §2); the
+    /// whole when it is no base64.
+    pub(crate) fn basic(&mut self, class: &'static str, token: &[u8]) {
+        let decoded = decoded(token);
+        match decoded
+            .as_deref()
+            .and_then(|pair| split_at_byte(pair, b':'))
+        {
+            Some((user, secret)) => {
+                let user = self.cx.redactor.user(user);
+                self.login(class, Some(user), secret);
+            }
+            None => self.login(class, None, token),
+        }
+    }
+
+    /// Notes user and password of a SASL PLAIN message (RFC 4616 §2).
+    pub(crate) fn sasl_plain(&mut self, class: &'static str, message: &[u8]) {
+        let mut parts = message.rsplit(|byte| *byte == 0);
+        let secret = parts.next().unwrap_or_default();
+        let user = parts.next().map(|user| self.cx.redactor.user(user));
+        self.login(class, user, secret);
+    }
+
+    /// Notes a credential. What was seen in the same place before is counted; what
+    /// was seen by its look alone is told by its place.
+    pub(crate) fn note(&mut self, seen: CredentialSeen) {
+        let (ts, packet) = (self.cx.ts, self.cx.packet);
+        let known = &mut self.facts.credentials;
+        let same = |known: &CredentialSeen| match seen.place {
+            Place::Payload => known.hash == seen.hash,
+            place => {
+                known.hash == seen.hash
+                    && known.len == seen.len
+                    && (known.place == Place::Payload && seen.hash.is_some()
+                        || known.place == place
+                            && known.class == seen.class
+                            && known.name == seen.name
+                            && known.user == seen.user)
+            }
+        };
+        if let Some(known) = known.iter_mut().find(|known| same(known)) {
+            known.ts_last = known.ts_last.max(ts);
+            if known.place == Place::Payload && seen.place != Place::Payload {
+                let (ts, packet, ts_last) = (known.ts, known.packet, known.ts_last);
+                *known = CredentialSeen {
+                    ts,
+                    packet,
+                    ts_last,
+                    count: known.count.max(1),
+                    ..seen
+                };
+            } else if seen.place != Place::Payload || known.place == Place::Payload {
+                known.count = known.count.saturating_add(1);
+            }
+            return;
+        }
+        if known.len() < MAX_CREDENTIALS {
+            known.push(CredentialSeen {
+                ts,
+                packet,
+                ts_last: ts,
+                count: 1,
+                ..seen
             });
+        } else {
+            self.cx
+                .anomalies
+                .note(AnomalyKind::LimitEvicted, ts, packet, || {
+                    format!("more than {MAX_CREDENTIALS} different credentials in one flow; the rest are not listed")
+                });
         }
     }
 

@@ -139,8 +139,8 @@ impl Talk for Redis {
             Some(_) => {
                 let (verb, arguments) = split_word(line);
                 if verb.eq_ignore_ascii_case(b"AUTH") {
-                    let secret = words(arguments).last().map_or(0, <[u8]>::len);
-                    scene.credential("redis_auth", secret);
+                    let secret = words(arguments).last().unwrap_or_default();
+                    scene.login("redis_auth", None, secret);
                 }
             }
             None => {}

@@ -3,7 +3,7 @@
 
 use super::PlaintextFacts;
 use super::reader::{Lines, Next, Reader, Role, Scene, Upgrade};
-use super::text::{base64_secret_len, sasl_plain_secret_len, split_word};
+use super::text::{decoded, split_word};
 use crate::proto::{Cx, Probe, Want, tls};
 use std::fmt;
 
@@ -195,16 +195,27 @@ impl Sasl {
         *self = match self {
             Self::None => return false,
             Self::Plain => {
-                scene.credential(classes.plain, sasl_plain_secret_len(line));
+                match decoded(line) {
+                    Some(message) => scene.sasl_plain(classes.plain, &message),
+                    None => scene.login(classes.plain, None, line),
+                }
                 Self::None
             }
             Self::LoginUser => Self::LoginPassword,
             Self::LoginPassword => {
-                scene.credential(classes.login, base64_secret_len(line));
+                scene.login(
+                    classes.login,
+                    None,
+                    decoded(line).as_deref().map_or(line, Vec::as_slice),
+                );
                 Self::None
             }
             Self::Token => {
-                scene.credential(classes.token, base64_secret_len(line));
+                scene.login(
+                    classes.token,
+                    None,
+                    decoded(line).as_deref().map_or(line, Vec::as_slice),
+                );
                 Self::None
             }
             Self::Hidden => Self::Hidden,

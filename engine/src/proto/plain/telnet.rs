@@ -1,9 +1,13 @@
 //! Telnet (RFC 854), known by its option negotiation, and rlogin (RFC 1282).
 //! A password is what a client types after a prompt that asks for one.
 
-use super::reader::{Next, Reader, Role, Scene};
+use super::reader::{Next, Reader, Role, Scene, append_wiping};
 use super::registry::{Look, Match};
 use crate::proto::Want;
+use zeroize::Zeroizing;
+
+/// Longest password whose bytes are held while it is typed.
+const MAX_TYPED: usize = 128;
 
 const IAC: u8 = 0xff;
 const SB: u8 = 0xfa;
@@ -71,7 +75,7 @@ struct Telnet {
     /// Where each side's stream stands between data and commands.
     states: [State; 2],
     /// A password is being typed; so many bytes so far.
-    typing: Option<usize>,
+    typing: Option<Zeroizing<Vec<u8>>>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -110,18 +114,24 @@ impl Reader for Telnet {
                 continue;
             };
             if self.asks == Some(other(from))
-                && let Some(typed) = self.typing
+                && let Some(typed) = &mut self.typing
             {
                 match byte {
                     b'\r' | b'\n' => {
+                        let typed = std::mem::take(typed);
                         self.typing = None;
-                        if typed > 0 {
-                            scene.credential("telnet_password", typed);
+                        if typed.len() >= MAX_TYPED {
+                            scene.credential("telnet_password", typed.len());
+                        } else if !typed.is_empty() {
+                            scene.login("telnet_password", None, &typed);
                         }
                     }
                     0 => {}
-                    8 | 0x7f => self.typing = Some(typed.saturating_sub(1)),
-                    _ => self.typing = Some(typed.saturating_add(1)),
+                    8 | 0x7f => {
+                        typed.pop();
+                    }
+                    _ if typed.len() < MAX_TYPED => append_wiping(typed, &[byte]),
+                    _ => {}
                 }
                 continue;
             }
@@ -129,7 +139,7 @@ impl Reader for Telnet {
                 self.shown[side].push(byte);
                 if byte == b':' && self.shown[side].asks_for_password() {
                     self.asks = Some(from);
-                    self.typing = Some(0);
+                    self.typing = Some(Zeroizing::default());
                 }
             }
         }

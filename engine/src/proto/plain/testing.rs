@@ -225,12 +225,14 @@ fn with_all(
     let mut rows = Vec::new();
     let (mut anomalies, limits) = (AnomalyLog::default(), Limits::default());
     let mut certificates = CertificateCache::default();
+    let redactor = crate::proto::credential::Redactor::unkeyed();
     let mut cx = Cx {
         ts: CaptureTime::from_nanos(0),
         packet: PacketRef::default(),
         anomalies: &mut anomalies,
         limits: &limits,
         certificates: &mut certificates,
+        redactor: &redactor,
         ports,
         rows: &mut rows,
         secrets,
@@ -406,8 +408,10 @@ impl Case {
 
 /// Credentials as cases write them.
 pub(crate) fn credentials(facts: &PlaintextFacts) -> String {
-    let shown =
-        |credential: &super::CredentialSeen| format!("{}:{}", credential.class, credential.len);
-    let all: Vec<String> = facts.credentials.iter().map(shown).collect();
+    let shown = |credential: &super::CredentialSeen| {
+        let times = usize::try_from(credential.count).expect("few");
+        vec![format!("{}:{}", credential.class, credential.len); times]
+    };
+    let all: Vec<String> = facts.credentials.iter().flat_map(shown).collect();
     all.join(" ")
 }

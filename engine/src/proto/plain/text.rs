@@ -105,21 +105,8 @@ pub(crate) fn reply(line: &[u8]) -> Option<(u16, bool)> {
     }
 }
 
-/// Length of the password in `user:password` as base64 (RFC 7617 §2); the
-/// length of the whole when it is no base64.
-pub(crate) fn basic_secret_len(token: &[u8]) -> usize {
-    decoded_len_after(token, b':').unwrap_or(token.len())
-}
-
-/// Length of the password in a SASL PLAIN message as base64: the part after
-/// the last NUL (RFC 4616 §2); the length of the whole when it is no base64.
-pub(crate) fn sasl_plain_secret_len(token: &[u8]) -> usize {
-    decoded(token)
-        .map(|message| sasl_plain_raw_secret_len(&message))
-        .unwrap_or(token.len())
-}
-
-/// The same of a message that is not in base64.
+/// Length of the password in a SASL PLAIN message: the part after the last NUL
+/// (RFC 4616 §2).
 pub(crate) fn sasl_plain_raw_secret_len(message: &[u8]) -> usize {
     message
         .rsplit(|&byte| byte == 0)
@@ -127,21 +114,12 @@ pub(crate) fn sasl_plain_raw_secret_len(message: &[u8]) -> usize {
         .map_or(0, <[u8]>::len)
 }
 
-/// Length of what base64 stands for; the length of the whole when it is no base64.
-pub(crate) fn base64_secret_len(token: &[u8]) -> usize {
-    decoded(token).map_or(token.len(), |secret| secret.len())
-}
-
-fn decoded(token: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+/// What base64 stands for, wiped when dropped.
+pub(crate) fn decoded(token: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     // Room for all of it at once, so that nothing is left behind by growing.
     let mut out = Zeroizing::new(Vec::with_capacity(token.len()));
     LENIENT.decode_vec(token, &mut out).ok()?;
     Some(out)
-}
-
-fn decoded_len_after(token: &[u8], byte: u8) -> Option<usize> {
-    let decoded = decoded(token)?;
-    split_at_byte(&decoded, byte).map(|(_, secret)| secret.len())
 }
 
 /// Whether a request cannot be more than the beginning of `word`, so that more
@@ -193,13 +171,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_leave_as_lengths() {
-        // RFC 7617 §2: Aladdin:open sesame; RFC 4616 §4: tim, tanstaaftanstaaf.
-        assert_eq!(basic_secret_len(b"QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), 11);
-        assert_eq!(basic_secret_len(b"QWxhZGRpbjpvcGVuIHNlc2FtZQ"), 11);
-        assert_eq!(basic_secret_len(b"!!"), 2);
-        assert_eq!(sasl_plain_secret_len(b"AHRpbQB0YW5zdGFhZnRhbnN0YWFm"), 16);
-        assert_eq!(base64_secret_len(b"c2VjcmV0"), 6);
+    fn base64_is_read_with_and_without_padding() {
+        // RFC 7617 §2; RFC 4616 §4.
+        for token in [
+            &b"QWxhZGRpbjpvcGVuIHNlc2FtZQ=="[..],
+            b"QWxhZGRpbjpvcGVuIHNlc2FtZQ",
+        ] {
+            let pair = decoded(token).expect("base64");
+            assert_eq!(
+                split_at_byte(&pair, b':').map(|(_, secret)| secret.len()),
+                Some(11)
+            );
+        }
+        let message = decoded(b"AHRpbQB0YW5zdGFhZnRhbnN0YWFm").expect("base64");
+        assert_eq!(sasl_plain_raw_secret_len(&message), 16);
+        assert!(decoded(b"!!").is_none());
     }
 
     #[test]

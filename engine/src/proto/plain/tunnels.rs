@@ -173,10 +173,11 @@ impl Socks {
                     return Taken::None;
                 };
                 let len = usize::from(len);
-                if bytes.len() < at + 1 + len {
+                let Some(secret) = bytes.get(at + 1..at + 1 + len) else {
                     return Taken::None;
-                }
-                scene.credential("socks5_password", len);
+                };
+                let user = bytes.get(2..at).map(|user| scene.cx.redactor.user(user));
+                scene.login("socks5_password", user, secret);
                 (Step::Authenticating, Taken::Some(at + 1 + len))
             }
             (Role::Server, Step::Authenticating, [1, status, ..]) => {

@@ -4,7 +4,7 @@
 use super::reader::{Next, Reader, Role, Scene};
 use super::registry::{Look, Match};
 use super::talk::{After, Talk, TalkReader};
-use super::text::{basic_secret_len, first_line, is_beginning_of, split_at_byte, split_word};
+use super::text::{first_line, is_beginning_of, split_at_byte, split_word};
 use crate::proto::Want;
 
 /// `METHOD sip:… SIP/2.0`, or `SIP/2.0 status`.
@@ -135,10 +135,10 @@ fn header_line(scene: &mut Scene<'_, '_>, line: &[u8], sip: bool) {
     let (scheme, token) = split_word(value);
     if scheme.eq_ignore_ascii_case(b"Basic") {
         let class = if sip { "sip_basic" } else { "rtsp_basic" };
-        scene.credential(class, basic_secret_len(token));
+        scene.basic(class, token);
     } else if scheme.eq_ignore_ascii_case(b"Digest") {
         let class = if sip { "sip_digest" } else { "rtsp_digest" };
-        scene.credential(class, token.len());
+        scene.login(class, None, token);
     }
 }
 

@@ -4,7 +4,7 @@
 use super::reader::{Reader, Role, Scene, Upgrade};
 use super::registry::{Look, Match};
 use super::talk::{After, Talk, TalkReader};
-use super::text::{contains_any_case, is_beginning_of, sasl_plain_secret_len};
+use super::text::{contains_any_case, decoded, is_beginning_of};
 
 /// `<stream:stream`, perhaps after an XML declaration.
 pub(super) fn probe(look: &Look<'_>) -> Match {
@@ -78,9 +78,13 @@ impl Talk for Xmpp {
         match std::mem::take(&mut self.text) {
             Text::Other => {}
             Text::SaslPlain => {
-                scene.credential("xmpp_sasl_plain", sasl_plain_secret_len(text.trim_ascii()));
+                let text = text.trim_ascii();
+                match decoded(text) {
+                    Some(message) => scene.sasl_plain("xmpp_sasl_plain", &message),
+                    None => scene.login("xmpp_sasl_plain", None, text),
+                }
             }
-            Text::Password => scene.credential("xmpp_password", text.trim_ascii().len()),
+            Text::Password => scene.login("xmpp_password", None, text.trim_ascii()),
         }
         match name(tag) {
             b"starttls" => {

@@ -35,12 +35,14 @@ fn message(response: bool, name: &str, addresses: &[[u8; 4]]) -> Vec<u8> {
 fn answer(packet: u64, client: [u8; 4], name: &str, addresses: &[[u8; 4]], asked: bool) -> Live {
     let (mut anomalies, mut certificates) = (AnomalyLog::default(), CertificateCache::default());
     let (mut rows, limits) = (Vec::new(), Limits::default());
+    let redactor = crate::proto::credential::Redactor::unkeyed();
     let mut cx = Cx {
         ts: at(i64::try_from(packet).unwrap()),
         packet: PacketRef::default(),
         anomalies: &mut anomalies,
         limits: &limits,
         certificates: &mut certificates,
+        redactor: &redactor,
         ports: (40_000, 53),
         rows: &mut rows,
         secrets: None,

@@ -10,6 +10,7 @@ use super::scan::Scan;
 use super::transaction::{Carrier, HttpTransaction, Oddity, Text};
 use super::{fields, head, secrets};
 use crate::anomaly::AnomalyKind;
+use crate::proto::credential::{Where, is_secret};
 use crate::proto::{LiveRow, PkiBody, PkiKind};
 use zeroize::Zeroizing;
 
@@ -278,10 +279,13 @@ impl JsonPeek {
             }
             if let content::Value::Text(raw, len) = found.value
                 && len > 0
-                && secrets::is_secret_field(found.key)
+                && is_secret(Where::Parameter, found.key, raw)
             {
-                let class = "http_json_secret";
-                secrets::note(scene, tx, class, Carrier::Body, found.key, raw, len);
+                let known = secrets::Known::password("http_json_secret", Carrier::Body);
+                match found.value.whole() {
+                    Some(text) => secrets::note(scene, tx, known, found.key, &text, text.len()),
+                    None => secrets::note(scene, tx, known, found.key, raw, len),
+                }
             }
         });
     }

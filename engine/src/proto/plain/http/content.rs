@@ -7,16 +7,6 @@
 use std::io::{BufRead, Read};
 use zeroize::Zeroizing;
 
-/// Tells texts apart within one run.
-pub(super) fn identity(bytes: &[u8]) -> u64 {
-    use sha2::{Digest, Sha256};
-    let digest = Sha256::digest(bytes);
-    digest
-        .iter()
-        .take(8)
-        .fold(0, |id, byte| id << 8 | u64::from(*byte))
-}
-
 /// A value in JSON.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
@@ -39,6 +29,22 @@ impl<'a> Value<'a> {
             }
         }
         Some(super::super::text::bounded(raw, max))
+    }
+
+    /// A string without its escapes, where all of it is there.
+    pub(super) fn whole(self) -> Option<Zeroizing<Vec<u8>>> {
+        let Self::Text(raw, len) = self else {
+            return None;
+        };
+        if raw.len() != len {
+            return None;
+        }
+        let mut quoted = Zeroizing::new(Vec::with_capacity(raw.len().saturating_add(2)));
+        quoted.push(b'"');
+        quoted.extend_from_slice(raw);
+        quoted.push(b'"');
+        let text: String = serde_json::from_slice(&quoted).ok()?;
+        Some(Zeroizing::new(text.into_bytes()))
     }
 
     /// The bytes that are there.

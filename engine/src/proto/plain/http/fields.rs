@@ -5,6 +5,7 @@ use super::super::text::{contains_any_case, split_at_byte};
 use super::head::{self, Field, Target};
 use super::secrets;
 use super::transaction::{HttpTransaction, Oddity, Text};
+use crate::proto::credential::{Where, is_secret};
 
 /// Headers of an answer that protect its readers: those whose values are kept.
 const PROTECTIVE: &[&str] = &[
@@ -80,11 +81,12 @@ pub(super) fn request(
         }
     }
     names(tx, Text::HeaderNames, fields);
+    secrets::of_path(scene, tx, target.path);
     secrets::of_request(scene, tx, fields, target.query);
 }
 
 /// Takes an answer's headers into its transaction.
-pub(super) fn response(tx: &mut HttpTransaction, fields: &[Field<'_>]) {
+pub(super) fn response(scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, fields: &[Field<'_>]) {
     let mut protective = false;
     for (name, value) in fields {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
@@ -100,7 +102,7 @@ pub(super) fn response(tx: &mut HttpTransaction, fields: &[Field<'_>]) {
                     show_path(without_query(value), out);
                 });
             }
-            10 if is(b"set-cookie") => secrets::set_cookie(tx, value),
+            10 if is(b"set-cookie") => secrets::set_cookie(scene, tx, value),
             _ => protective |= protective_name(name).is_some(),
         }
     }
@@ -137,6 +139,39 @@ pub(super) fn is_json(media_type: &str) -> bool {
 
 /// Media type of a DNS message (RFC 8484 §6).
 pub(super) const DNS_MESSAGE: &str = "application/dns-message";
+
+/// Whether a body of this type may be read for secrets: not pictures, sound,
+/// archives and the like.
+pub(super) fn is_readable(media_type: Option<&str>) -> bool {
+    const SEALED: &[&str] = &[
+        "image/",
+        "video/",
+        "audio/",
+        "font/",
+        "model/",
+        "application/octet-stream",
+        "application/zip",
+        "application/gzip",
+        "application/x-gzip",
+        "application/x-tar",
+        "application/x-7z",
+        "application/x-rar",
+        "application/x-xz",
+        "application/x-bzip",
+        "application/pdf",
+        "application/wasm",
+        "application/vnd.",
+        "application/x-msdownload",
+        "application/x-executable",
+        "application/x-debian-package",
+        "application/x-rpm",
+    ];
+    media_type.is_none_or(|name| {
+        !SEALED.iter().any(|sealed| name.starts_with(sealed))
+            || is_json(name)
+            || name.ends_with("+xml")
+    })
+}
 
 /// Whether it is a urlencoded form.
 pub(super) fn is_form(media_type: &str) -> bool {
@@ -241,7 +276,23 @@ pub(super) fn show_path(path: &[u8], out: &mut String) {
     } else {
         shown
     };
-    out.push_str(&String::from_utf8_lossy(shown));
+    let mut before: &[u8] = b"";
+    for (number, segment) in shown.split(|byte| *byte == b'/').enumerate() {
+        if number > 0 {
+            out.push('/');
+        }
+        if is_secret(Where::Path, before, segment) {
+            let _ = write!(out, "<{}>", segment.len());
+        } else if let Some((name, value)) = split_at_byte(segment, b'=')
+            && is_secret(Where::Parameter, name, value)
+        {
+            out.push_str(&String::from_utf8_lossy(name));
+            let _ = write!(out, "=<{}>", value.len());
+        } else {
+            out.push_str(&String::from_utf8_lossy(segment));
+        }
+        before = segment;
+    }
     if !hidden.is_empty() {
         // Writing into a string cannot fail.
         let _ = write!(out, "<{}>", path.len() - shown.len());
@@ -283,6 +334,9 @@ mod tests {
         path("/a%3Fpassword=secret", "/a<18>");
         path("//user:pass@host/x", "//<16>");
         path("user:pass%40host/x", "<18>");
+        path("/reset/f3K9s0Qx7LmZ2pVbA/x", "/reset/<17>/x");
+        path("/reset/password/x", "/reset/password/x");
+        path("/x/token=f3K9s0Qx7LmZ2pVbA/y", "/x/token=<17>/y");
     }
 
     #[test]

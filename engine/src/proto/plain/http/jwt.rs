@@ -1,7 +1,8 @@
 //! Reads JSON Web Tokens (RFC 7519) for what they say of themselves. Nothing
 //! here is trusted: no capture holds the key to check a signature with.
 
-use super::content::{identity, json_texts};
+use super::content::json_texts;
+use crate::proto::credential::{Redactor, SecretHash, redact};
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -14,8 +15,8 @@ pub struct Jwt {
     pub alg: Box<str>,
     /// `iss`.
     pub iss: Option<Box<str>>,
-    /// Tells subjects apart within this run; leaves no table.
-    pub sub: Option<u64>,
+    /// Keyed hash of `sub`.
+    pub sub: Option<SecretHash>,
     /// `iat`, seconds since the epoch.
     pub iat: Option<i64>,
     /// `nbf`, seconds since the epoch.
@@ -50,7 +51,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Reads a token; none when it does not begin as one (`{"` in base64).
-pub(super) fn read(token: &[u8]) -> Option<Jwt> {
+pub(super) fn read(token: &[u8], redactor: &Redactor) -> Option<Jwt> {
     if !token.starts_with(b"eyJ") && !token.starts_with(b"ewog") && !token.starts_with(b"eyAi") {
         return None;
     }
@@ -70,7 +71,7 @@ pub(super) fn read(token: &[u8]) -> Option<Jwt> {
     let mut header_read = false;
     if let Some(header) = decode(header) {
         header_read = json_texts(&header, |name, value| match name {
-            b"alg" => jwt.alg = value.text(MAX_CLAIM).unwrap_or_default().into(),
+            b"alg" => jwt.alg = redact(&value.text(MAX_CLAIM).unwrap_or_default()).into(),
             b"enc" => jwt.encrypted = true,
             _ => {}
         });
@@ -85,8 +86,8 @@ pub(super) fn read(token: &[u8]) -> Option<Jwt> {
     jwt.unsigned = signature.is_empty();
     let claims_read = decode(claims).is_some_and(|claims| {
         json_texts(&claims, |name, value| match name {
-            b"iss" => jwt.iss = value.text(MAX_CLAIM).map(Into::into),
-            b"sub" => jwt.sub = Some(identity(value.raw())),
+            b"iss" => jwt.iss = value.text(MAX_CLAIM).map(|iss| redact(&iss).into()),
+            b"sub" => jwt.sub = Some(redactor.user(value.raw())),
             b"iat" => jwt.iat = value.seconds(),
             b"nbf" => jwt.nbf = value.seconds(),
             b"exp" => jwt.exp = value.seconds(),
@@ -122,7 +123,7 @@ mod tests {
             r#"{"iss":"https://id.example","sub":"me","iat":1600000000,"exp":1600003600.5,"nested":{"exp":1}}"#,
             "c2ln",
         );
-        let jwt = read(text.as_bytes()).expect("a token");
+        let jwt = read(text.as_bytes(), &Redactor::unkeyed()).expect("a token");
         assert_eq!(
             (&*jwt.alg, jwt.iss.as_deref()),
             ("RS256", Some("https://id.example"))
@@ -133,7 +134,7 @@ mod tests {
         );
         assert!(jwt.sub.is_some() && !jwt.unsigned && !jwt.malformed);
         // RFC 7519 §6.1: an unsecured token.
-        let jwt = read(b"eyJhbGciOiJub25lIn0.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.").expect("a token");
+        let jwt = read(b"eyJhbGciOiJub25lIn0.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.", &Redactor::unkeyed()).expect("a token");
         assert_eq!(
             (&*jwt.alg, jwt.exp, jwt.unsigned),
             ("none", Some(1_300_819_380), true)
@@ -149,12 +150,16 @@ mod tests {
             "eyJhbGciOiJub25lIn0.e30.a.b",
         ] {
             assert!(
-                read(wrong.as_bytes()).is_some_and(|jwt| jwt.malformed),
+                read(wrong.as_bytes(), &Redactor::unkeyed()).is_some_and(|jwt| jwt.malformed),
                 "{wrong}"
             );
         }
         for other in ["", "abc", "eyJhbGciOiJub25lIn0", "sk-1234"] {
-            assert_eq!(read(other.as_bytes()), None, "{other}");
+            assert_eq!(
+                read(other.as_bytes(), &Redactor::unkeyed()),
+                None,
+                "{other}"
+            );
         }
     }
 }

@@ -1,70 +1,22 @@
-//! Credentials in HTTP requests: how long they are and of which class, never
-//! what they say (RFC 9110 §11, RFC 6265, RFC 7617, RFC 6750).
+//! Credentials in HTTP: class, length and keyed hash, never what they say (RFC
+//! 9110 §11, RFC 6265, RFC 7617, RFC 6750). Names behind which secrets stand
+//! are those of `rules/secret-names.tsv`.
 
 use super::super::reader::Scene;
-use super::super::text::{basic_secret_len, bounded, contains_any_case, split_at_byte, split_word};
-use super::content::identity;
+use super::super::text::{bounded, decoded, split_at_byte, split_word};
+use super::super::{CredentialSeen, Place};
 use super::head::Field;
 use super::jwt;
 use super::transaction::{
     Carrier, HttpCredential, HttpTransaction, MAX_OF_A_KIND, SetCookie, Text,
 };
-
-/// Header names that carry a key by themselves.
-const KEY_HEADERS: &[&[u8]] = &[
-    b"x-api-key",
-    b"api-key",
-    b"apikey",
-    b"x-apikey",
-    b"x-api-token",
-    b"x-auth-token",
-    b"x-access-token",
-    b"x-auth-key",
-    b"x-amz-security-token",
-    b"x-vault-token",
-    b"x-goog-api-key",
-    b"private-token",
-    b"ocp-apim-subscription-key",
-];
-
-/// Parts of cookie names that suggest a session.
-const SESSION_NAMES: &[&[u8]] = &[
-    b"sess",
-    b"sid",
-    b"auth",
-    b"token",
-    b"jwt",
-    b"login",
-    b"logged_in",
-    b"remember",
-    b"sso",
-    b"saml",
-    b"csrf",
-];
-
-/// Names of form fields and query parameters that hold a password or a key.
-const SECRET_FIELDS: &[&[u8]] = &[
-    b"password",
-    b"passwd",
-    b"passwort",
-    b"pwd",
-    b"pass",
-    b"passphrase",
-    b"user_pass",
-    b"login_password",
-    b"userpassword",
-    b"secret",
-    b"client_secret",
-    b"access_token",
-    b"refresh_token",
-    b"auth_token",
-    b"api_key",
-    b"apikey",
-    b"api-key",
-];
+use crate::proto::credential::{Where, is_secret, redact, shape_of, suggests_session};
+use zeroize::Zeroizing;
 
 /// Longest name of a header, cookie or parameter kept.
 const MAX_NAME: usize = 64;
+/// Longest name of a scheme that is shown.
+const MAX_SCHEME: usize = 20;
 
 /// Notes what a request's headers and target give away.
 pub(super) fn of_request(
@@ -78,63 +30,154 @@ pub(super) fn of_request(
         match name.first().map(u8::to_ascii_lowercase) {
             Some(b'a' | b'p') if is_authorization(name) => authorization(scene, tx, name, value),
             Some(b'c') if name.eq_ignore_ascii_case(b"cookie") => cookie(scene, tx, value),
-            Some(b'a' | b'x' | b'p' | b'o') if is_key_header(name) && !value.is_empty() => {
-                note(
-                    scene,
-                    tx,
-                    "http_api_key",
-                    Carrier::Header,
-                    name,
-                    value,
-                    value.len(),
-                );
+            Some(b'a' | b'x' | b'p' | b'o' | b'j' | b'd' | b'f' | b'c')
+                if is_secret(Where::Header, name, value) =>
+            {
+                let found = Known::token("http_api_key", Carrier::Header);
+                note(scene, tx, found, name, value, value.len());
             }
             _ => {}
         }
     }
     if let Some(query) = query {
-        form(scene, tx, query, "http_query_secret", Carrier::Query);
+        form(
+            scene,
+            tx,
+            query,
+            Known::token("http_query_secret", Carrier::Query),
+        );
+    }
+}
+
+/// Notes what the segments of a path give away: those behind a word that says
+/// so, and values of parameters within them.
+pub(super) fn of_path(scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, path: &[u8]) {
+    let mut before: &[u8] = b"";
+    for segment in path.split(|byte| *byte == b'/') {
+        let known = Known::token("http_path_secret", Carrier::Path);
+        if is_secret(Where::Path, before, segment) {
+            note(scene, tx, known, before, segment, segment.len());
+        } else {
+            for pair in segment.split(|byte| *byte == b';') {
+                if let Some((name, value)) = split_at_byte(pair, b'=')
+                    && is_secret(Where::Parameter, name, value)
+                {
+                    note(scene, tx, known, name, value, value.len());
+                }
+            }
+        }
+        before = segment;
     }
 }
 
 /// Notes passwords in a urlencoded form.
 pub(super) fn of_form(scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, bytes: &[u8]) {
-    form(scene, tx, bytes, "http_form_password", Carrier::Body);
+    form(
+        scene,
+        tx,
+        bytes,
+        Known::password("http_form_password", Carrier::Body),
+    );
 }
 
-/// Whether a field of this name holds a password or a key.
-pub(super) fn is_secret_field(name: &[u8]) -> bool {
-    let name = name.trim_ascii();
-    SECRET_FIELDS
-        .iter()
-        .any(|known| name.eq_ignore_ascii_case(known))
+/// A kind of credential, and where it stands.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    class: &'static str,
+    carrier: Carrier,
+    /// Whether somebody may have thought it up: then nothing of it is shown.
+    is_password: bool,
 }
 
-/// Notes a credential: what leaves is class and length.
+impl Known {
+    pub(super) const fn token(class: &'static str, carrier: Carrier) -> Self {
+        Self {
+            class,
+            carrier,
+            is_password: false,
+        }
+    }
+
+    pub(super) const fn password(class: &'static str, carrier: Carrier) -> Self {
+        Self {
+            class,
+            carrier,
+            is_password: true,
+        }
+    }
+
+    fn place(self) -> Place {
+        match self.carrier {
+            Carrier::Header => Place::Header,
+            Carrier::Cookie => Place::Cookie,
+            Carrier::Query => Place::Query,
+            Carrier::Path => Place::Path,
+            Carrier::Body if self.class == "http_json_secret" => Place::Json,
+            Carrier::Body => Place::Form,
+        }
+    }
+}
+
+/// Notes a credential of a request: what leaves is class, length and hash. `len`
+/// is the length of the whole, of which `secret` may be the beginning.
 pub(super) fn note(
     scene: &mut Scene<'_, '_>,
     tx: &mut HttpTransaction,
-    class: &'static str,
-    carrier: Carrier,
+    known: Known,
     name: &[u8],
     secret: &[u8],
     len: usize,
 ) {
-    scene.credential(class, len);
+    note_of(scene, tx, known, name, (None, secret), len);
+}
+
+fn note_of(
+    scene: &mut Scene<'_, '_>,
+    tx: &mut HttpTransaction,
+    known: Known,
+    name: &[u8],
+    (user, secret): (Option<&[u8]>, &[u8]),
+    len: usize,
+) {
+    let redactor = scene.cx.redactor;
+    let shape = shape_of(secret);
+    // A password that has the looks of a key is one.
+    let redacted = match known.is_password && shape.is_none() {
+        true => redactor.password(secret),
+        false => redactor.token(secret),
+    };
+    let len = u32::try_from(len).unwrap_or(u32::MAX);
+    // What was cut has no end to show.
+    let last4 = redacted.last4.filter(|_| redacted.len == len);
+    let name: Box<str> = redact(&bounded(name.trim_ascii(), MAX_NAME).to_ascii_lowercase()).into();
+    let jwt = jwt::read(secret, redactor).map(Box::new);
+    scene.note(CredentialSeen {
+        class: known.class,
+        place: known.place(),
+        name: Some(name.clone()),
+        shape,
+        len,
+        hash: Some(redacted.hash),
+        last4,
+        user: user.map(|user| redactor.user(user)),
+        ..CredentialSeen::default()
+    });
     if tx.credentials.len() < MAX_OF_A_KIND {
         tx.credentials.push(HttpCredential {
-            class,
-            carrier,
-            name: bounded(name, MAX_NAME).to_ascii_lowercase().into(),
-            len: u32::try_from(len).unwrap_or(u32::MAX),
-            identity: identity(secret),
-            jwt: jwt::read(secret).map(Box::new),
+            class: known.class,
+            carrier: known.carrier,
+            name,
+            len,
+            hash: redacted.hash,
+            last4,
+            shape,
+            jwt,
         });
     }
 }
 
 /// Reads a cookie that an answer sets (RFC 6265 §4.1, RFC 6265bis for SameSite).
-pub(super) fn set_cookie(tx: &mut HttpTransaction, value: &[u8]) {
+pub(super) fn set_cookie(scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, value: &[u8]) {
     if tx.cookies.len() >= MAX_OF_A_KIND {
         return;
     }
@@ -143,7 +186,7 @@ pub(super) fn set_cookie(tx: &mut HttpTransaction, value: &[u8]) {
         return;
     };
     let mut cookie = SetCookie {
-        name: bounded(name.trim_ascii(), MAX_NAME).into(),
+        name: redact(&bounded(name.trim_ascii(), MAX_NAME)).into(),
         // An empty value takes a cookie back.
         session: suggests_session(name) && !value.trim_ascii().is_empty(),
         secure: false,
@@ -162,6 +205,19 @@ pub(super) fn set_cookie(tx: &mut HttpTransaction, value: &[u8]) {
             cookie.same_site = Some(value.into());
         }
     }
+    if cookie.session {
+        let redacted = scene.cx.redactor.token(value.trim_ascii());
+        scene.note(CredentialSeen {
+            class: "cookie",
+            place: Place::SetCookie,
+            name: Some(cookie.name.to_ascii_lowercase().into()),
+            shape: shape_of(value.trim_ascii()),
+            len: redacted.len,
+            hash: Some(redacted.hash),
+            last4: redacted.last4,
+            ..CredentialSeen::default()
+        });
+    }
     tx.cookies.push(cookie);
 }
 
@@ -169,36 +225,63 @@ fn is_authorization(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"authorization") || name.eq_ignore_ascii_case(b"proxy-authorization")
 }
 
-fn is_key_header(name: &[u8]) -> bool {
-    KEY_HEADERS
-        .iter()
-        .any(|known| name.eq_ignore_ascii_case(known))
-}
-
 fn authorization(scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, name: &[u8], value: &[u8]) {
     let (scheme, token) = split_word(value);
     let own = name.eq_ignore_ascii_case(b"authorization");
+    // A secret without a scheme is no scheme's name.
+    let bare = token.is_empty() && !scheme.is_empty();
+    let is_scheme = scheme.len() <= MAX_SCHEME
+        && scheme
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
     if own {
-        tx.texts.set_lower(Text::AuthScheme, scheme);
+        let shown = if bare || !is_scheme { b"none" } else { scheme };
+        tx.texts.set_lower(Text::AuthScheme, shown);
+    }
+    if bare {
+        let is_known = [
+            &b"basic"[..],
+            b"bearer",
+            b"digest",
+            b"ntlm",
+            b"negotiate",
+            b"token",
+        ]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known));
+        if !is_known {
+            let known = Known::token("http_authorization", Carrier::Header);
+            note(scene, tx, known, name, scheme, scheme.len());
+        }
+        return;
     }
     if token.is_empty() {
         return;
     }
     let is = |name: &[u8]| scheme.eq_ignore_ascii_case(name);
-    let (class, len) = if is(b"Basic") {
-        ("http_basic", basic_secret_len(token))
+    let class = if is(b"Basic") {
+        let pair = decoded(token);
+        let pair = pair.as_deref().and_then(|pair| split_at_byte(pair, b':'));
+        let known = Known::password("http_basic", Carrier::Header);
+        return match pair {
+            Some((user, secret)) => {
+                note_of(scene, tx, known, name, (Some(user), secret), secret.len());
+            }
+            None => note(scene, tx, known, name, token, token.len()),
+        };
     } else if is(b"Bearer") || is(b"Token") {
-        ("http_bearer", token.len())
+        "http_bearer"
     } else if is(b"Digest") {
-        ("http_digest", token.len())
+        "http_digest"
     } else if is(b"NTLM") {
-        ("http_ntlm", token.len())
+        "http_ntlm"
     } else if is(b"Negotiate") || is(b"Kerberos") {
-        ("http_negotiate", token.len())
+        "http_negotiate"
     } else {
-        ("http_authorization", token.len())
+        "http_authorization"
     };
-    note(scene, tx, class, Carrier::Header, name, token, len);
+    let known = Known::token(class, Carrier::Header);
+    note(scene, tx, known, name, token, token.len());
 }
 
 fn cookie(scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, value: &[u8]) {
@@ -207,58 +290,44 @@ fn cookie(scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, value: &[u8]) {
             continue;
         };
         let (name, value) = (name.trim_ascii(), value.trim_ascii());
-        if suggests_session(name) && !value.is_empty() {
-            note(
-                scene,
-                tx,
-                "cookie",
-                Carrier::Cookie,
-                name,
-                value,
-                value.len(),
-            );
+        if !value.is_empty() && suggests_session(name) {
+            let known = Known::token("cookie", Carrier::Cookie);
+            note(scene, tx, known, name, value, value.len());
         }
     }
 }
 
-fn suggests_session(name: &[u8]) -> bool {
-    SESSION_NAMES
-        .iter()
-        .any(|part| contains_any_case(name, part))
-}
-
-fn form(
-    scene: &mut Scene<'_, '_>,
-    tx: &mut HttpTransaction,
-    form: &[u8],
-    class: &'static str,
-    carrier: Carrier,
-) {
+fn form(scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, form: &[u8], known: Known) {
     for pair in form.split(|byte| *byte == b'&') {
         let Some((name, value)) = split_at_byte(pair, b'=') else {
             continue;
         };
-        if is_secret_field(name) && !value.is_empty() {
-            note(
-                scene,
-                tx,
-                class,
-                carrier,
-                name.trim_ascii(),
-                value,
-                url_decoded_len(value),
-            );
+        if is_secret(Where::Parameter, name, value) {
+            let secret = url_decoded(value);
+            note(scene, tx, known, name, &secret, secret.len());
         }
     }
 }
 
-/// Length of a value once `%41` is one byte again.
-fn url_decoded_len(value: &[u8]) -> usize {
-    let escapes = value
-        .windows(3)
-        .filter(|window| {
-            matches!(window, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
-        })
-        .count();
-    value.len().saturating_sub(2 * escapes)
+/// A value in which `%41` is one byte again, and `+` a blank.
+fn url_decoded(value: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(value.len()));
+    let mut rest = value;
+    while let Some((&byte, after)) = rest.split_first() {
+        let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
+        let escaped = (byte == b'%')
+            .then(|| Some(digit(0)? * 16 + digit(1)?))
+            .flatten();
+        match escaped.and_then(|value| u8::try_from(value).ok()) {
+            Some(escaped) => {
+                out.push(escaped);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                out.push(if byte == b'+' { b' ' } else { byte });
+                rest = after;
+            }
+        }
+    }
+    out
 }

@@ -200,7 +200,8 @@ fn bodies_are_passed_over_and_counted() {
             session.data(cx, Orig, b"GET / HTTP/1.1\r\n\r\n"),
             Want::Bytes
         );
-        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nabc";
+        let head =
+            b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 1000000\r\n\r\nabc";
         assert_eq!(session.data(cx, Resp, head), Want::Skip(999_996));
         session.skipped(Resp, 900_000);
         // The last 99,997 bytes of the body are missing; its reader hears of the last.
@@ -210,7 +211,11 @@ fn bodies_are_passed_over_and_counted() {
             Want::Bytes
         );
         assert_eq!(
-            session.data(cx, Resp, b"HTTP/1.1 404 No\r\n\r\nuntil the end"),
+            session.data(
+                cx,
+                Resp,
+                b"HTTP/1.1 404 No\r\nContent-Type: image/png\r\n\r\nuntil the end"
+            ),
             Want::Nothing
         );
         session.skipped(Resp, 5);
@@ -218,7 +223,7 @@ fn bodies_are_passed_over_and_counted() {
     let plain = facts.plaintext.expect("recognised");
     let statuses: Vec<_> = plain.http.iter().map(|exchange| exchange.status).collect();
     assert_eq!(statuses, [Some(200), Some(404)]);
-    assert_eq!(facts.bytes_plaintext[1], 47 + 900_000 + 19 + 13 + 5);
+    assert_eq!(facts.bytes_plaintext[1], 72 + 900_000 + 44 + 13 + 5);
 }
 
 #[test]

@@ -6,8 +6,10 @@
 //! allocation however many headers it shows.
 
 use crate::evidence::PacketRef;
+use crate::proto::credential::{SecretHash, redact, redacted};
 use crate::proto::plain::text::bounded;
 use crate::time::CaptureTime;
+use std::borrow::Cow;
 
 /// The version that a transaction speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -226,6 +228,9 @@ texts! {
     UpgradedTo: 64;
 }
 
+/// Bytes of a text in which secrets are looked for.
+const MAX_LOOKED_AT: usize = 16 << 10;
+
 /// Texts in one buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Texts {
@@ -250,7 +255,10 @@ impl Texts {
     /// Sets a text from bytes of the capture, bounded; the last one counts.
     pub(super) fn set(&mut self, text: Text, bytes: &[u8]) {
         let start = self.begin(text);
-        let bytes = bytes.get(..text.max()).unwrap_or(bytes);
+        // Before it is cut: half a secret has no look.
+        let bytes = bytes.get(..MAX_LOOKED_AT).unwrap_or(bytes);
+        let bytes = redacted(bytes);
+        let bytes = bytes.get(..text.max()).unwrap_or(&bytes);
         match std::str::from_utf8(bytes) {
             Ok(plain) => self.buffer.push_str(plain),
             Err(_) => self.buffer.push_str(&bounded(bytes, text.max())),
@@ -272,6 +280,10 @@ impl Texts {
     pub(super) fn write(&mut self, text: Text, write: impl FnOnce(&mut String)) {
         let start = self.begin(text);
         write(&mut self.buffer);
+        if let Cow::Owned(shown) = redact(self.buffer.get(start..).unwrap_or_default()) {
+            self.buffer.truncate(start);
+            self.buffer.push_str(&shown);
+        }
         let mut end = (start + text.max()).min(self.buffer.len());
         while !self.buffer.is_char_boundary(end) {
             end -= 1;
@@ -352,6 +364,8 @@ pub enum Carrier {
     Cookie,
     /// The query.
     Query,
+    /// The path.
+    Path,
     /// The body.
     Body,
 }
@@ -367,8 +381,12 @@ pub struct HttpCredential {
     pub name: Box<str>,
     /// Length of the secret.
     pub len: u32,
-    /// Tells secrets apart within this run; leaves no table.
-    pub identity: u64,
+    /// Its keyed hash.
+    pub hash: SecretHash,
+    /// Its last four characters, where they may be shown.
+    pub last4: Option<[u8; 4]>,
+    /// What it looks like, by the rules for secrets.
+    pub shape: Option<&'static str>,
     /// What it says of itself, when it is a JSON Web Token.
     pub jwt: Option<Box<super::jwt::Jwt>>,
 }

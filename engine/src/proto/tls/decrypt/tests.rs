@@ -203,12 +203,14 @@ fn read(
     let limits = Limits::default();
     let (mut anomalies, mut certificates) = (AnomalyLog::default(), CertificateCache::default());
     let mut rows = Vec::new();
+    let redactor = crate::proto::credential::Redactor::unkeyed();
     let mut cx = Cx {
         ts: CaptureTime::from_nanos(0),
         packet: PacketRef::default(),
         anomalies: &mut anomalies,
         limits: &limits,
         certificates: &mut certificates,
+        redactor: &redactor,
         ports: (50_000, 443),
         rows: &mut rows,
         secrets,

@@ -3,6 +3,7 @@
 use super::super::super::reader::{Role, Scene};
 use super::super::super::text::{contains_any_case, starts_with_any_case};
 use super::super::body::Peek;
+use super::super::content::Coding;
 use super::super::head::{self, Head, Length};
 use super::super::transaction::{HttpTransaction, HttpVersion, Oddity, Text};
 use super::super::{facts, fields};
@@ -62,6 +63,7 @@ impl Http1 {
         }
         self.doh.target(scene, &tx, parts.query, &head.fields);
         let peek = Peek::of_request(&tx, &head.fields);
+        let scans = scans(&tx, Text::RequestType, &head);
         let no_body = !matches!(length, Length::Chunked | Length::Fixed(1..));
         let index = facts::exchange(scene, &tx);
         let settings = head::value(&head.fields, b"http2-settings").map(Box::from);
@@ -82,7 +84,7 @@ impl Http1 {
         if no_body {
             return self.request_ends(scene);
         }
-        side.peek = peek;
+        (side.peek, side.scans) = (peek, scans);
         side.state = match length {
             Length::Fixed(len) => State::Fixed(len),
             _ => State::ChunkSize,
@@ -184,14 +186,15 @@ impl Http1 {
         tx.response.header_bytes = header_bytes as u64;
         tx.texts.set(Text::ResponseMsg, reason);
         tx.oddities.extend(head.oddities);
-        fields::response(tx, &head.fields);
+        fields::response(scene, tx, &head.fields);
+        let scans = scans(tx, Text::ResponseType, &head);
         if let Length::Fixed(len) = length {
             tx.response.content_length = Some(len);
         }
         facts::answer(scene, exchange.index, status, &head.fields);
         let (kind, peek) = (exchange.kind, Peek::of_answer(&exchange.tx));
         let side = self.side(Role::Server);
-        (side.body, side.peek) = (0, peek);
+        (side.body, side.peek, side.scans) = (0, peek, scans);
         if status == 101 {
             return self.upgraded(scene, &head);
         }
@@ -379,4 +382,10 @@ impl Http1 {
         tx.depth = u32::try_from(self.done).unwrap_or(u32::MAX);
         cx.rows.push(LiveRow::Http(tx));
     }
+}
+
+/// Whether a body is to be looked through for secrets: one that can be read.
+fn scans(tx: &HttpTransaction, media_type: Text, head: &Head<'_>) -> bool {
+    let coding = Coding::of(head::value(&head.fields, b"content-encoding"));
+    coding == Coding::Identity && fields::is_readable(tx.text(media_type))
 }

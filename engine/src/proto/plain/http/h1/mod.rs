@@ -58,6 +58,8 @@ struct Side {
     promised: u64,
     /// What is read of it.
     peek: Peek,
+    /// Whether all of it is to be looked through for secrets.
+    scans: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +174,11 @@ impl Http1 {
                 State::UntilEnd => {
                     let side = self.side(from);
                     side.body = side.body.saturating_add(rest.len() as u64);
-                    return Read::Next(Next::NOTHING);
+                    return Read::Next(if side.scans {
+                        Next::BYTES
+                    } else {
+                        Next::NOTHING
+                    });
                 }
                 State::Ended | State::Lost => return Read::Next(Next::NOTHING),
             };
@@ -445,7 +451,7 @@ impl Http1 {
             }
         }
         if left > 0 {
-            let passed = if wants { 0 } else { left - 1 };
+            let passed = if wants || side.scans { 0 } else { left - 1 };
             side.body = side.body.saturating_add(passed);
             side.promised = passed;
             let left = left - passed;

@@ -549,7 +549,7 @@ fn answer(
     tx.ts_response = Some(block.began.0);
     tx.status = parts.status();
     tx.response.header_bytes = size(block, known);
-    fields::response(tx, &parts.fields);
+    fields::response(scene, tx, &parts.fields);
     if let Length::Fixed(length) = head::length(&parts.fields, &mut tx.oddities) {
         tx.response.content_length = Some(length);
     }
