@@ -58,7 +58,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            chunk_bytes: 1 << 20,
+            chunk_bytes: 1 << 19,
             batch_chunks: 8,
             hash: true,
             decompression_ratio: 1_000,

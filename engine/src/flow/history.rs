@@ -11,7 +11,8 @@ pub struct History {
     /// Letters seen, a bit each, `[orig, resp]`.
     seen: [u16; 2],
     /// How often the letters that count were seen: `c g t w`, `[orig, resp]`.
-    counts: [[u32; 4]; 2],
+    /// Boxed: most flows have none of it.
+    counts: Option<Box<[[u32; 4]; 2]>>,
 }
 
 /// Letters of one byte each, without allocation for ordinary flows.
@@ -84,7 +85,7 @@ impl History {
     pub fn note(&mut self, direction: Direction, letter: Letter) {
         let end = direction.index();
         if let Some(counter) = letter.counter() {
-            let count = &mut self.counts[end][counter];
+            let count = &mut self.counts.get_or_insert_default()[end][counter];
             *count = count.saturating_add(1);
             // 1, 10, 100, …: the number of letters tells the magnitude.
             if !is_power_of_ten(*count) {
@@ -108,7 +109,10 @@ impl History {
     /// Whether an end did this.
     pub fn has(&self, direction: Direction, letter: Letter) -> bool {
         match letter.counter() {
-            Some(counter) => self.counts[direction.index()][counter] > 0,
+            Some(counter) => {
+                let counts = self.counts.as_ref();
+                counts.is_some_and(|counts| counts[direction.index()][counter] > 0)
+            }
             None => self.seen[direction.index()] & 1 << letter as u16 != 0,
         }
     }

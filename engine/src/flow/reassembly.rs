@@ -10,6 +10,7 @@
 
 use crate::proto::Want;
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 /// What the stream gives, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,12 @@ struct EarlySegments {
 /// over many tiny ones, again and again, is an attack on the reader.
 const MAX_OVERLAPPED: usize = 1 << 17;
 
+/// Bytes delivered last. Boxed, for most streams have none.
+#[derive(Debug, Default)]
+struct Recent {
+    bytes: Vec<u8>,
+}
+
 /// One direction of a connection.
 #[derive(Debug, Default)]
 pub struct Stream {
@@ -107,15 +114,20 @@ pub struct Stream {
     acked: u64,
     /// Patience left with the hole before `next`; 0 when there is none.
     hole_age: u32,
-    /// Position of the FIN.
-    fin: Option<u64>,
+    /// Position of the FIN, plus one: see [`Stream::fin_at`].
+    after_fin: Option<NonZeroU64>,
     early: Option<Box<EarlySegments>>,
-    recent: Vec<u8>,
+    /// What was delivered last, while a parser is reading.
+    recent: Option<Box<Recent>>,
     /// Bytes missing so far.
     pub missed: u64,
 }
 
 impl Stream {
+    fn fin_at(&self) -> Option<u64> {
+        self.after_fin.map(|after| after.get() - 1)
+    }
+
     /// Whether the first sequence number is known.
     pub fn has_started(&self) -> bool {
         self.started
@@ -135,7 +147,7 @@ impl Stream {
         if self.next == 0 && self.highest == 0 && self.early.is_none() {
             self.started = true;
             self.base = first_seq;
-            self.fin = None;
+            self.after_fin = None;
         }
     }
 
@@ -149,7 +161,7 @@ impl Stream {
     pub fn bytes(&self) -> u64 {
         let sent = self.highest.max(self.acked);
         // An acknowledged FIN takes one number (RFC 9293 §3.4).
-        match self.fin {
+        match self.fin_at() {
             Some(fin) if sent == fin + 1 => fin,
             _ => sent,
         }
@@ -157,13 +169,14 @@ impl Stream {
 
     /// Whether everything up to the FIN was delivered.
     pub fn is_complete(&self) -> bool {
-        self.fin.is_some_and(|fin| self.next >= fin)
+        self.fin_at().is_some_and(|fin| self.next >= fin)
     }
 
     /// Bytes held in memory.
     pub fn heap_bytes(&self) -> usize {
         let early = self.early.as_ref().map_or(0, |early| early.bytes);
-        early + self.recent.capacity()
+        let recent = self.recent.as_ref();
+        early + recent.map_or(0, |recent| size_of::<Recent>() + recent.bytes.capacity())
     }
 
     #[allow(clippy::cast_possible_truncation)] // sequence numbers are modulo 2^32
@@ -182,9 +195,9 @@ impl Stream {
     /// A FIN whose sequence number (after its payload) is `seq`.
     pub fn fin(&mut self, seq: u32) {
         if let Ok(position) = u64::try_from(self.position(seq))
-            && self.fin.is_none()
+            && self.after_fin.is_none()
         {
-            self.fin = Some(position);
+            self.after_fin = NonZeroU64::new(position.saturating_add(1));
         }
     }
 
@@ -288,11 +301,11 @@ impl Stream {
             self.pass_hole(deliver);
         }
         // Acknowledged, so it was sent, but nothing after it was captured.
-        let end = self.fin.unwrap_or(self.acked).min(self.acked);
+        let end = self.fin_at().unwrap_or(self.acked).min(self.acked);
         if end > self.next {
             self.gap(end - self.next, deliver);
         }
-        self.recent = Vec::new();
+        self.recent = None;
         self.finished = true;
     }
 
@@ -459,7 +472,9 @@ impl Stream {
     fn gap(&mut self, len: u64, deliver: &mut impl FnMut(Event<'_>) -> Want) {
         self.next += len;
         self.missed += len;
-        self.recent.clear();
+        if let Some(recent) = &mut self.recent {
+            recent.bytes.clear();
+        }
         if self.nothing {
             return;
         }
@@ -527,12 +542,12 @@ impl Stream {
             Want::Nothing => self.nothing = true,
         }
         if self.nothing || self.skip > 0 {
-            self.recent = Vec::new();
+            self.recent = None;
         }
     }
 
     fn remember(&mut self, data: &[u8]) {
-        let recent = &mut self.recent;
+        let recent = &mut self.recent.get_or_insert_default().bytes;
         let tail = data
             .get(data.len().saturating_sub(RECENT_BYTES)..)
             .unwrap_or(data);
@@ -545,15 +560,14 @@ impl Stream {
 
     /// Lets go of what later segments would be compared with: the connection is over.
     pub fn forget_recent(&mut self) {
-        self.recent = Vec::new();
+        self.recent = None;
     }
 
     /// Whether bytes that were sent before differ from what was delivered.
     fn differs_from_recent(&self, position: i64, data: &[u8]) -> bool {
-        let recent = &self.recent;
-        if recent.is_empty() {
+        let Some(Recent { bytes: recent }) = self.recent.as_deref() else {
             return false;
-        }
+        };
         let recent_start = self.next.cast_signed() - recent.len() as i64;
         let ahead = usize::try_from(recent_start - position).unwrap_or(0);
         let Some(data) = data.get(ahead..) else {

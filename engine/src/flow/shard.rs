@@ -13,7 +13,7 @@ use super::reassembly::{Arrival, Budget, Event, Stream};
 use super::record::{ConnState, Counters, EndReason, FlowHead, FlowRecord, NameOrigin};
 use super::tcp::{End, Ends};
 use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
-use crate::decode::{LinkContext, SHARDS, Segment};
+use crate::decode::{LinkContext, SHARDS, Segment, Tunnel};
 use crate::evidence::{FlowId, PacketRef};
 use crate::policy::Limits;
 use crate::proto::credential::Redactor;
@@ -125,12 +125,15 @@ struct Flow<C> {
     /// Segments of one packet that start flows, from 0.
     nth_of_packet: u32,
     id_repeat: u32,
-    id: Option<FlowId>,
+    /// 0 until it is asked for, which no id is.
+    id: FlowId,
     first: Place,
     first_ts_ns: i64,
     last_ts_ns: i64,
     history: History,
-    half: [Half; 2],
+    counters: [Counters; 2],
+    /// The content wants nothing more of a direction's datagrams.
+    is_deaf: [bool; 2],
     /// Of a TCP connection; datagrams need none of it.
     tcp: Option<Box<Tcp>>,
     content: Option<Box<C>>,
@@ -141,16 +144,50 @@ struct Flow<C> {
     is_holder: bool,
     /// Of `heap_bytes`, what the content held when it was last read.
     content_bytes: usize,
-    files: Vec<u32>,
+    /// Captures with packets of the flow, once there are several.
+    files: Box<[u32]>,
     anomalies: AnomalyLog,
-    link: LinkContext,
+    link: Link,
 }
 
-#[derive(Debug, Default)]
-struct Half {
-    counters: Counters,
-    /// The content wants nothing more of this direction's datagrams.
-    is_deaf: bool,
+/// A [`LinkContext`] as an open flow keeps it: hardly any has more than addresses.
+#[derive(Debug)]
+struct Link {
+    macs: [Option<[u8; 6]>; 2],
+    layers: Option<Box<(Vec<u16>, Vec<Tunnel>)>>,
+}
+
+impl Link {
+    fn new(link: LinkContext) -> Self {
+        let layers = (link.vlan_ids, link.tunnels);
+        let is_plain = layers.0.is_empty() && layers.1.is_empty();
+        Self {
+            macs: [link.src_mac, link.dst_mac],
+            layers: (!is_plain).then(|| Box::new(layers)),
+        }
+    }
+
+    fn take(&mut self) -> LinkContext {
+        let [src_mac, dst_mac] = self.macs;
+        let (vlan_ids, tunnels) = self.layers.take().map(|layers| *layers).unwrap_or_default();
+        LinkContext {
+            src_mac,
+            dst_mac,
+            vlan_ids,
+            tunnels,
+        }
+    }
+}
+
+/// How far the round-trip time of a connection's beginning is known.
+#[derive(Clone, Copy, Debug, Default)]
+enum Opening {
+    #[default]
+    Nothing,
+    /// When the SYN was sent.
+    Syn(i64),
+    /// From the SYN to its answer.
+    Rtt(i64),
 }
 
 /// What a TCP connection knows beside what every flow does.
@@ -163,8 +200,7 @@ struct Tcp {
     duplicated: u32,
     out_of_order: u32,
     conflicts: u32,
-    syn_ts_ns: Option<i64>,
-    rtt_ns: Option<i64>,
+    opening: Opening,
     /// A SYN inside a live connection: a new one if it is answered.
     pending_syn: Option<u32>,
 }
@@ -365,7 +401,7 @@ impl<C: Content> Shard<C> {
         let timeouts = self.timeouts_ns;
         let flow = self.flow_mut(slot)?;
         let direction = flow.direction(src_is_low);
-        let answered = flow.half[direction.flip().index()].counters.packets > 0;
+        let answered = flow.counters[direction.flip().index()].packets > 0;
         if let Some(tcp) = &mut flow.tcp
             && segment.tcp_flags & Segment::RST == 0
         {
@@ -451,21 +487,22 @@ impl<C: Content> Shard<C> {
             content_over: false,
             nth_of_packet: self.nth_of_packet,
             id_repeat,
-            id: None,
+            id: FlowId(0),
             first: place,
             first_ts_ns: segment.ts_ns,
             last_ts_ns: segment.ts_ns,
             history,
-            half: Default::default(),
+            counters: Default::default(),
+            is_deaf: [false; 2],
             tcp: (segment.protocol == TCP).then(Box::default),
             content: None,
             echo: None,
             heap_bytes: 0,
             is_holder: false,
             content_bytes: 0,
-            files: Vec::new(),
+            files: Box::default(),
             anomalies: AnomalyLog::default(),
-            link,
+            link: Link::new(link),
         })
     }
 
@@ -520,17 +557,17 @@ impl<C: Content> Shard<C> {
         };
         let direction = flow.direction(src_is_low);
         flow.last_ts_ns = flow.last_ts_ns.max(segment.ts_ns);
-        let half = &mut flow.half[direction.index()];
-        half.counters.packets += 1;
-        half.counters.ip_bytes += u64::from(segment.ip_len);
-        if place.packet.capture != flow.first.packet.capture
-            && flow.files.last() != Some(&place.packet.capture)
-            && flow.files.len() < 32
-        {
-            if flow.files.is_empty() {
-                flow.files.push(flow.first.packet.capture);
+        let counters = &mut flow.counters[direction.index()];
+        counters.packets += 1;
+        counters.ip_bytes += u64::from(segment.ip_len);
+        let (capture, first) = (place.packet.capture, flow.first.packet.capture);
+        if capture != first && flow.files.last() != Some(&capture) && flow.files.len() < 32 {
+            let mut files = std::mem::take(&mut flow.files).into_vec();
+            if files.is_empty() {
+                files.push(first);
             }
-            flow.files.push(place.packet.capture);
+            files.push(capture);
+            flow.files = files.into();
         }
         let mut reader = Reader {
             content: &mut flow.content,
@@ -564,7 +601,7 @@ impl<C: Content> Shard<C> {
             let ends = &tcp.ends;
             let class = if ends.is_over() {
                 Class::Closing
-            } else if flow.half[1].counters.packets == 0 && ends.state[0] == End::SynSent {
+            } else if flow.counters[1].packets == 0 && ends.state[0] == End::SynSent {
                 Class::Attempt
             } else {
                 Class::Established
@@ -582,10 +619,10 @@ impl<C: Content> Shard<C> {
                 moved = Some((class, waiting));
             }
         } else {
-            let half = &mut flow.half[direction.index()];
-            half.counters.bytes += u64::from(segment.payload_wire_len);
+            let counters = &mut flow.counters[direction.index()];
+            counters.bytes += u64::from(segment.payload_wire_len);
             let cut = u64::from(segment.payload_wire_len).saturating_sub(payload.len() as u64);
-            half.counters.missed_bytes += cut;
+            counters.missed_bytes += cut;
             if segment.payload_wire_len > 0 {
                 flow.history.note(direction, Letter::Data);
             }
@@ -596,10 +633,11 @@ impl<C: Content> Shard<C> {
             }
             let reads = segment.protocol == UDP && segment.bits & Segment::CARRIES_TUNNEL == 0;
             if reads && !payload.is_empty() {
-                if half.is_deaf {
+                let is_deaf = &mut flow.is_deaf[direction.index()];
+                if *is_deaf {
                     reader.skipped(direction, payload.len() as u64);
                 } else {
-                    half.is_deaf = reader.datagram(direction, payload) == Want::Nothing;
+                    *is_deaf = reader.datagram(direction, payload) == Want::Nothing;
                 }
             }
         }
@@ -834,10 +872,10 @@ impl<C: Content> Flow<C> {
     }
 
     fn id(&mut self) -> FlowId {
-        let (key, first_ts_ns, repeat) = (&self.key, self.first_ts_ns, self.id_repeat);
-        *self
-            .id
-            .get_or_insert_with(|| key::flow_id(key, first_ts_ns, repeat))
+        if self.id.0 == 0 {
+            self.id = key::flow_id(&self.key, self.first_ts_ns, self.id_repeat);
+        }
+        self.id
     }
 
     /// Tells rows whose they are, and lets them go.
@@ -904,15 +942,14 @@ impl<C: Content> Flow<C> {
         }
         let facts = reader.end();
         if let Some(tcp) = &tcp {
-            for (half, stream) in self.half.iter_mut().zip(&tcp.stream) {
-                half.counters.bytes = stream.bytes();
-                half.counters.missed_bytes = stream.missed;
+            for (counters, stream) in self.counters.iter_mut().zip(&tcp.stream) {
+                counters.bytes = stream.bytes();
+                counters.missed_bytes = stream.missed;
             }
         }
         let (src, dst) = self.ends();
         let flow_id = self.id();
-        let [orig, resp] = &self.half;
-        let (orig, resp) = (orig.counters, resp.counters);
+        let [orig, resp] = self.counters;
         let conn_state = match self.key.protocol {
             TCP => tcp.as_ref().map_or(ConnState::Oth, |tcp| {
                 tcp.ends.conn_state(orig.bytes == 0 && resp.bytes == 0)
@@ -946,9 +983,12 @@ impl<C: Content> Flow<C> {
             conn_state,
             history: self.history.as_str().into(),
             direction_flipped: self.flipped,
-            tcp_rtt_ns: tcp.as_ref().and_then(|tcp| tcp.rtt_ns),
+            tcp_rtt_ns: match tcp.as_ref().map(|tcp| tcp.opening) {
+                Some(Opening::Rtt(rtt)) => Some(rtt),
+                _ => None,
+            },
             end_reason: reason,
-            link: std::mem::take(&mut self.link),
+            link: self.link.take(),
             community_id: community_id::digest(
                 self.ip_version,
                 self.key.protocol,
@@ -971,7 +1011,7 @@ impl<C: Content> Flow<C> {
             files_spanned: if self.files.is_empty() {
                 vec![self.first.packet.capture]
             } else {
-                std::mem::take(&mut self.files)
+                std::mem::take(&mut self.files).into_vec()
             },
         });
         Ended {
@@ -1074,11 +1114,11 @@ impl TcpParts<'_> {
             self.tcp.stream[me].start(data_seq);
             if has(Segment::ACK) {
                 self.tcp.stream[peer].restart(segment.ack);
-                if let Some(syn_ts_ns) = self.tcp.syn_ts_ns.filter(|_| self.tcp.rtt_ns.is_none()) {
-                    self.tcp.rtt_ns = Some(segment.ts_ns.saturating_sub(syn_ts_ns));
+                if let Opening::Syn(sent) = self.tcp.opening {
+                    self.tcp.opening = Opening::Rtt(segment.ts_ns.saturating_sub(sent));
                 }
-            } else if self.tcp.syn_ts_ns.is_none() {
-                self.tcp.syn_ts_ns = Some(segment.ts_ns);
+            } else if matches!(self.tcp.opening, Opening::Nothing) {
+                self.tcp.opening = Opening::Syn(segment.ts_ns);
             }
         }
         if segment.window == 0 && !has(Segment::RST) && !syn {
@@ -1299,6 +1339,10 @@ impl<C: Content> Reader<'_, C> {
         });
     }
 }
+
+// What the memory budget of open flows is reckoned with: 640 bytes each.
+const _: () = assert!(size_of::<Flow<crate::proto::session::Session>>() <= 384);
+const _: () = assert!(size_of::<Tcp>() <= 256);
 
 #[cfg(test)]
 #[path = "shard_tests.rs"]
