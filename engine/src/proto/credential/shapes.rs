@@ -250,8 +250,13 @@ impl Shape {
             return Found::Nothing;
         }
         let mut end = body.saturating_add(len);
-        // A full stop behind a token ends a sentence.
+        // A full stop behind a token ends a sentence, but for that of a token
+        // whose last part is empty.
+        let is_part = |whole: &[u8]| self.test.ends_with_stop(whole);
         while end > body && bytes.get(end.wrapping_sub(1)) == Some(&b'.') {
+            if bytes.get(first..end).is_some_and(is_part) {
+                break;
+            }
             end -= 1;
         }
         let (Some(secret), Some(behind)) = (bytes.get(first..end), bytes.get(body..end)) else {

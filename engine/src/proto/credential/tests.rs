@@ -368,3 +368,22 @@ fn texts_are_shown_without_their_secrets() {
         assert_eq!(&*redacted(text.as_bytes()), expected.as_bytes());
     }
 }
+
+/// RFC 7519 section 6.1: the last part of an unsecured token is empty. Its full
+/// stop is part of it, one behind a signed token ends the sentence.
+#[test]
+fn an_unsecured_token_keeps_its_full_stop() {
+    let head = url64(r#"{"alg":"none","typ":"JWT"}"#);
+    let body = url64(r#"{"sub":"17","exp":1700000000}"#);
+    let signed = url64("a signature of some length, for what it is worth");
+    for (written, whole) in [
+        (format!("{head}.{body}."), format!("{head}.{body}.")),
+        (
+            format!("{head}.{body}.{signed}."),
+            format!("{head}.{body}.{signed}"),
+        ),
+    ] {
+        let found = scanned(format!("token {written} was sent").as_bytes(), 7);
+        assert_eq!(found, BTreeSet::from([(whole, "jwt")]), "{written}");
+    }
+}
