@@ -8,7 +8,7 @@ use crate::screen::{self, Screen};
 use crate::secret::{EnvironmentKey, keys_at_hand};
 use anyhow::{Result, bail};
 use nsforensics_engine::seal::{self, Key, MANIFEST, VerifyReport};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub fn run(
     arguments: Verify,
@@ -16,12 +16,12 @@ pub fn run(
     screen: &Screen,
 ) -> Result<Outcome> {
     let keys = keys_at_hand(&arguments.keys.key_files, environment_key)?;
-    let folders = sandbox::run_folders(&arguments.runs);
+    let named = with_journals_as_their_runs(arguments.runs);
+    let folders = sandbox::run_folders(&named);
     let journals = folders.iter().filter_map(|run| seal::journal_path(run));
     let readable: Vec<_> = folders.iter().cloned().chain(journals).collect();
     sandbox::enter(&arguments.safety, &readable, &[]);
-    let runs: Vec<Checked> = arguments
-        .runs
+    let runs: Vec<Checked> = named
         .into_iter()
         .map(|path| Checked {
             result: examine(&path, &keys, seal::verify_with_journal)
@@ -48,6 +48,26 @@ pub fn run(
     }
 }
 
+/// A journal of alerts is verified with its run, also where `nsforensics-out/*`
+/// names both.
+fn with_journals_as_their_runs(named: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut runs: Vec<PathBuf> = Vec::with_capacity(named.len());
+    for path in named {
+        let run = run_of_journal(&path).unwrap_or(path);
+        if !runs.contains(&run) {
+            runs.push(run);
+        }
+    }
+    runs
+}
+
+fn run_of_journal(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".alerts.jsonl")?;
+    let run = path.with_file_name(name);
+    let is_its = seal::journal_path(&run)?.file_name() == path.file_name();
+    (is_its && run.join(MANIFEST).exists()).then_some(run)
+}
+
 /// Verifies a run, or tells somebody who named the folder of all runs so.
 pub fn examine(
     path: &Path,
@@ -72,4 +92,30 @@ pub fn examine(
         }
     }
     Ok(verify(path, keys)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_beside_its_run_is_no_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("run")).unwrap();
+        std::fs::write(at("run").join(MANIFEST), "{}").unwrap();
+        for (named, checked) in [
+            (vec!["run", "run.alerts.jsonl"], vec!["run"]),
+            (vec!["run.alerts.jsonl"], vec!["run"]),
+            (vec!["other.alerts.jsonl"], vec!["other.alerts.jsonl"]),
+            (vec!["run", "run"], vec!["run"]),
+        ] {
+            let paths = |names: &[&str]| names.iter().map(|name| at(name)).collect::<Vec<_>>();
+            assert_eq!(
+                with_journals_as_their_runs(paths(&named)),
+                paths(&checked),
+                "{named:?}"
+            );
+        }
+    }
 }
