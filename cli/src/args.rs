@@ -16,8 +16,9 @@ use std::path::PathBuf;
     long_version = crate::version::LONG,
     about = "Offline capture forensics with sealed results",
     long_about = "Reads packet captures, says what happened in them, judges it by the network \
-                  security controls, and seals the evidence. Nothing leaves this machine: the \
-                  analysis opens no network connection.",
+                  security controls, and seals the evidence. The analysis opens no \
+                  network connection; nothing leaves this machine but alerts to destinations \
+                  that the policy names.",
     after_help = TOP_HELP,
     max_term_width = 100,
     arg_required_else_help = true,
