@@ -12,9 +12,19 @@ pub(super) struct Inside {
     /// Bytes of each direction that the session does not want.
     skip: [u64; 2],
     deaf: [bool; 2],
+    /// Connections around it that were opened as well.
+    depth: u8,
 }
 
 impl Inside {
+    /// Within a connection that so many others are around.
+    pub(super) fn at(depth: u8) -> Self {
+        Self {
+            depth,
+            ..Self::default()
+        }
+    }
+
     /// The connection has ended: what was inside, if anything was.
     pub(super) fn end(self, cx: &mut Cx<'_>) -> Option<SessionFacts> {
         let session = self.session?;
@@ -52,7 +62,7 @@ impl Plain for Inside {
         };
         let session = self
             .session
-            .get_or_insert_with(|| Session::inside(alpn, client));
+            .get_or_insert_with(|| Session::inside(alpn, client, self.depth.saturating_add(1)));
         let side = direction.index();
         let passed = match self.deaf[side] {
             true => bytes.len(),
@@ -81,7 +91,7 @@ impl Plain for Inside {
     }
 
     fn forget(&mut self) {
-        *self = Self::default();
+        *self = Self::at(self.depth);
     }
 
     fn is_deaf(&self) -> bool {

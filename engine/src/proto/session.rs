@@ -22,6 +22,7 @@ use super::plain::{CredentialSeen, Place};
 use super::quic::QuicSession;
 use super::tls::{self, TlsSession};
 use super::{Confidence, Cx, Direction, Probe, SessionFacts, Want};
+use crate::anomaly::AnomalyKind;
 use crate::evidence::PacketRef;
 use crate::time::CaptureTime;
 
@@ -32,17 +33,18 @@ pub struct Session {
 }
 
 impl Session {
-    /// For what TLS carries: its ALPN decides early where it is known.
-    pub(super) fn inside(alpn: Option<&str>, client: Direction) -> Self {
-        let known = alpn.and_then(by_alpn);
-        Self {
-            inner: known.map(|protocol| {
-                let mut inner = Box::<Inner>::default();
-                let found = Found::Plain(protocol, Role::Client);
-                inner.settle(PacketRef::default(), client, found);
-                inner
-            }),
+    /// For what TLS carries: its ALPN decides early where it is known. `depth`
+    /// connections are opened around it.
+    pub(super) fn inside(alpn: Option<&str>, client: Direction, depth: u8) -> Self {
+        let mut inner = Box::new(Inner {
+            depth,
+            ..Inner::default()
+        });
+        if let Some(protocol) = alpn.and_then(by_alpn) {
+            let found = Found::Plain(protocol, Role::Client);
+            inner.settle(PacketRef::default(), client, found);
         }
+        Self { inner: Some(inner) }
     }
 
     /// The next bytes of a direction's TCP stream, in order, first copy kept.
@@ -138,6 +140,8 @@ struct Inner {
     /// What a TLS handshake found next is carried by.
     transport: &'static str,
     nesting: u8,
+    /// Connections that a key log opened around this one.
+    depth: u8,
     datagrams: bool,
     sample: Sample,
     /// Datagrams that were nothing known.
@@ -220,6 +224,7 @@ impl Default for Inner {
             deaf: [false; 2],
             transport: "tcp",
             nesting: 0,
+            depth: 0,
             datagrams: false,
             sample: Sample::default(),
             unknown_datagrams: 0,
@@ -332,8 +337,16 @@ impl Inner {
                             facts.starttls = Some(StartTls::Taken);
                         }
                     }
-                    Next::Want(if cx.secrets.is_some() {
-                        let inside = inside.get_or_insert_default();
+                    // Each connection within another is read on the stack of the outer one.
+                    let is_too_deep = self.depth >= MAX_NESTING;
+                    if cx.secrets.is_some() && is_too_deep {
+                        cx.anomalies
+                            .note(AnomalyKind::LimitEvicted, cx.ts, cx.packet, || {
+                                format!("TLS within {MAX_NESTING} TLS connections is not opened")
+                            });
+                    }
+                    Next::Want(if cx.secrets.is_some() && !is_too_deep {
+                        let inside = inside.get_or_insert_with(|| Box::new(Inside::at(self.depth)));
                         session.read(cx, direction, rest, &mut **inside)
                     } else {
                         session.data(cx, direction, rest)

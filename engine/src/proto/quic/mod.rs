@@ -420,7 +420,7 @@ impl QuicSession {
         if let Some(stream) = self.stream(direction, sight) {
             *stream = ready;
         }
-        if sight.is_none() && self.handshakes.has_server_hello() {
+        if sight.is_none() && !self.over && self.handshakes.has_server_hello() {
             self.over = true;
             self.crypto = Default::default();
             self.begin_sight(cx);

@@ -438,3 +438,64 @@ proptest! {
         }
     }
 }
+
+/// Early data of a connection within early data of another: every level needs
+/// stack, and a key log of the attacker's has the secrets of all.
+#[test]
+fn connections_within_connections_are_opened_to_a_depth() {
+    let mut log = KeyLog::default();
+    let mut inner = b"GET /within HTTP/1.1\r\nHost: a.example\r\n\r\n".to_vec();
+    let mut levels = Vec::new();
+    for level in 0_u8..40 {
+        let random = [level; 32];
+        let line = format!(
+            "CLIENT_EARLY_TRAFFIC_SECRET {} {}\n",
+            format!("{level:02x}").repeat(32),
+            format!("{level:02x}").repeat(32)
+        );
+        assert_eq!(log.add(line.as_bytes(), Source::KeyLog).secrets, 1);
+        // TLS_AES_128_GCM_SHA256; supported_versions 1.3, early_data.
+        let hello = [
+            &[3, 3][..],
+            &random,
+            &[0, 0, 2, 0x13, 1, 1, 0, 0, 11],
+            &[0, 43, 0, 3, 2, 3, 4, 0, 42, 0, 0],
+        ]
+        .concat();
+        inner = [
+            clear(&message(1, &hello)),
+            Sealer::new(level).record(23, &inner),
+        ]
+        .concat();
+        levels.push(inner.clone());
+    }
+    let opened = |stream: &[u8]| {
+        let limits = Limits::default();
+        let (mut anomalies, mut certificates) =
+            (AnomalyLog::default(), CertificateCache::default());
+        let mut rows = Vec::new();
+        let redactor = crate::proto::credential::Redactor::unkeyed();
+        let mut cx = Cx {
+            ts: CaptureTime::from_nanos(0),
+            packet: PacketRef::default(),
+            anomalies: &mut anomalies,
+            limits: &limits,
+            certificates: &mut certificates,
+            redactor: &redactor,
+            ports: (50_000, 443),
+            rows: &mut rows,
+            secrets: Some(&log),
+        };
+        let mut session = crate::proto::session::Session::default();
+        session.data(&mut cx, C, stream);
+        let facts = session.end(&mut cx);
+        let limited = anomalies
+            .rows()
+            .iter()
+            .any(|row| row.kind == AnomalyKind::LimitEvicted);
+        (facts.tls.len(), limited)
+    };
+    assert_eq!(opened(&levels[0]), (1, false));
+    assert_eq!(opened(&levels[2]), (3, false));
+    assert_eq!(opened(&levels[39]), (5, true));
+}
