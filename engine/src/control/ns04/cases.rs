@@ -5,7 +5,7 @@ use super::base64_exfiltration::Base64Exfiltration;
 use super::high_entropy_payload::HighEntropyPayload;
 use super::long_connection::LongConnection;
 use super::periodic_beaconing::PeriodicBeaconing;
-use super::testing::{Flow, judge, judge_folder, request, write};
+use super::testing::{Flow, judge, judge_folder, request, write, write_flows};
 use super::volume::{VOLUME_DAILY, VOLUME_HOURLY};
 use super::volume_single_request::VolumeSingleRequest;
 use super::{Behaviour, Judgement};
@@ -69,13 +69,37 @@ fn one_connection() {
     assert!(observed(check, &policy, std::slice::from_ref(&down)).is_empty());
     let both = network("    volume:\n      both_directions: true\n");
     assert_eq!(observed(check, &both, &[down]), [(11 * MIB) as f64]);
-    // Requests of one connection are judged one by one.
-    let kept_open = upload(0, 50 * MIB).service("http");
-    assert!(observed(check, &policy, &[kept_open]).is_empty());
     let folder = tempfile::tempdir().unwrap();
     let large = |bytes| request("up.example", "", Measured::default(), bytes);
     write(folder.path(), vec![large(10 * MIB), large(10 * MIB + 1)]);
     assert_eq!(of(&judge_folder(check, &policy, folder.path())), [above]);
+}
+
+/// Requests of one connection are judged one by one; what no request owns is
+/// judged as the connection's, or bytes behind a broken head would be free.
+#[test]
+fn one_connection_of_many_requests() {
+    let (policy, check) = (Policy::built_in(), &VolumeSingleRequest);
+    let cases: [(&[u64], &[f64]); 4] = [
+        (&[10 * MIB; 5], &[]),
+        // A sixteenth may be framing.
+        (&[10 * MIB; 4], &[]),
+        (&[10 * MIB, 1], &[(40 * MIB - 1) as f64]),
+        (&[], &[(50 * MIB) as f64]),
+    ];
+    for (bodies, expected) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let flow = upload(0, 50 * MIB).service("http");
+        write_flows(folder.path(), &[flow]);
+        let rows = bodies.iter().map(|&bytes| {
+            let mut row = request("up.example", "", Measured::default(), bytes);
+            row.flow.flow_id = crate::evidence::FlowId(1);
+            row
+        });
+        write(folder.path(), rows.collect());
+        let judged = judge_folder(check, &policy, folder.path());
+        assert_eq!(of(&judged), expected, "{bodies:?}");
+    }
 }
 
 #[test]

@@ -1,14 +1,17 @@
 //! More bytes in one request, or one connection, than the policy allows.
 //!
 //! A request is an HTTP request's body where transactions are read; of every
-//! other flow it is what the originator sent over the connection.
+//! other flow it is what the originator sent over the connection. What a
+//! connection of HTTP carried beyond its transactions (its framing was lost, or
+//! frames belonged to no stream) counts as one request of the connection.
 
 use super::volume::Sent;
 use super::{
     Behaviour, Columns, Detector, Found, Judgement, MIB, Measure, NameId, Numbers, Rows, Scene,
-    Tally, Trail, is_unicast,
+    Seen, Tally, Trail, is_unicast,
 };
 use crate::control::{Meta, Severity, Wants};
+use crate::evidence::FlowId;
 use crate::policy::Policy;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
@@ -39,6 +42,7 @@ impl Behaviour for VolumeSingleRequest {
             alert_on_local: policy.monitoring.network.destinations.alert_on_local,
             most: policy.limits.behaviour_subjects,
             subjects: HashMap::default(),
+            beyond: HashMap::default(),
             tally: Tally::default(),
             left_out: 0,
             is_fed: false,
@@ -56,6 +60,21 @@ struct Subject {
     trail: Trail,
 }
 
+/// What is left of a connection once its transactions are taken away.
+#[derive(Debug)]
+struct Beyond {
+    key: (NameId, NameId, u16),
+    dst: NameId,
+    /// Counted bytes in all, and those that no transaction carried so far.
+    bytes: u64,
+    left: u64,
+    received: u64,
+    seen: Seen,
+}
+
+/// Share of a connection's bytes that framing may take: records, frames, chunks.
+const FRAMING: u64 = 16;
+
 #[derive(Debug)]
 struct Looking {
     sent: Sent,
@@ -63,6 +82,8 @@ struct Looking {
     alert_on_local: bool,
     most: usize,
     subjects: HashMap<(NameId, NameId, u16), Subject, RandomState>,
+    /// Connections of HTTP over the threshold, less what their transactions carried.
+    beyond: HashMap<FlowId, Beyond, RandomState>,
     tally: Tally,
     left_out: u64,
     is_fed: bool,
@@ -87,7 +108,13 @@ impl Detector for Looking {
             },
             Columns {
                 table: "http_transactions",
-                plain: &["dst_port", "request_body_bytes", "response_body_bytes"],
+                plain: &[
+                    "dst_port",
+                    "request_header_bytes",
+                    "request_body_bytes",
+                    "response_header_bytes",
+                    "response_body_bytes",
+                ],
                 names: &["src_ip", "dst_ip", "host"],
             },
         ]
@@ -107,16 +134,50 @@ impl Detector for Looking {
             rows.flags("local_resp"),
             rows.texts("service"),
         );
+        let heads = (
+            rows.ints("request_header_bytes"),
+            rows.ints("response_header_bytes"),
+        );
         let places = rows.places();
         let mut passed: (u32, u64) = (0, 0);
         for row in 0..rows.len() {
             let is_local = local.get(row) == Some(true);
-            // Its requests are rows of their own.
-            let by_transaction = !is_http && matches!(services.get(row), Some("http" | "ssl,http"));
-            if by_transaction || is_local && !self.alert_on_local {
+            if is_local && !self.alert_on_local {
                 continue;
             }
             let bytes = self.sent.of(sent.count(row), received.count(row));
+            let place = |to: Option<NameId>| {
+                let port = u16::try_from(ports.or_zero(row)).unwrap_or_default();
+                (srcs.get(row), to.unwrap_or_else(|| dsts.get(row)), port)
+            };
+            let to = Some(tos.get(row)).filter(|to| to.is_some());
+            if is_http && !self.beyond.is_empty() {
+                let flow = places.get(row).flow_id;
+                if let Some(beyond) = self.beyond.get_mut(&flow) {
+                    let heads = self.sent.of(heads.0.count(row), heads.1.count(row));
+                    beyond.left = beyond.left.saturating_sub(bytes.saturating_add(heads));
+                }
+            }
+            // Its requests are rows of their own.
+            if !is_http && matches!(services.get(row), Some("http" | "ssl,http")) {
+                if bytes as f64 > self.threshold {
+                    if self.beyond.len() >= self.most {
+                        self.left_out += 1;
+                        continue;
+                    }
+                    let seen = places.get(row);
+                    let beyond = Beyond {
+                        key: place(to),
+                        dst: dsts.get(row),
+                        bytes,
+                        left: bytes,
+                        received: received.count(row),
+                        seen,
+                    };
+                    self.beyond.insert(seen.flow_id, beyond);
+                }
+                continue;
+            }
             if bytes as f64 <= self.threshold {
                 let capture = places.capture(row);
                 if passed.0 != capture {
@@ -126,31 +187,20 @@ impl Detector for Looking {
                 passed.1 += 1;
                 continue;
             }
-            let to = Some(tos.get(row)).filter(|to| to.is_some());
-            let to = to.unwrap_or_else(|| dsts.get(row));
-            let port = u16::try_from(ports.or_zero(row)).unwrap_or_default();
-            let key = (srcs.get(row), to, port);
-            if self.subjects.len() >= self.most && !self.subjects.contains_key(&key) {
-                self.left_out += 1;
-                continue;
-            }
-            let subject = self.subjects.entry(key).or_insert_with(|| Subject {
+            self.over(Over {
+                key: place(to),
                 dst: dsts.get(row),
-                largest: 0,
-                sum: 0,
-                received: 0,
+                bytes,
+                received: received.count(row),
                 is_http,
-                trail: Trail::default(),
+                seen: places.get(row),
             });
-            subject.largest = subject.largest.max(bytes);
-            subject.sum = subject.sum.saturating_add(bytes);
-            subject.received = subject.received.saturating_add(received.count(row));
-            subject.trail.push(places.get(row));
         }
         self.pass(passed);
     }
 
-    fn judge(self: Box<Self>, scene: &Scene<'_>) -> Judgement {
+    fn judge(mut self: Box<Self>, scene: &Scene<'_>) -> Judgement {
+        self.take_beyond();
         let names = scene.names;
         let mut judgement = Judgement {
             tally: self.tally,
@@ -223,7 +273,57 @@ impl Detector for Looking {
     }
 }
 
+/// A request, or a connection, over the threshold.
+struct Over {
+    key: (NameId, NameId, u16),
+    dst: NameId,
+    bytes: u64,
+    received: u64,
+    is_http: bool,
+    seen: Seen,
+}
+
 impl Looking {
+    fn over(&mut self, over: Over) {
+        if self.subjects.len() >= self.most && !self.subjects.contains_key(&over.key) {
+            self.left_out += 1;
+            return;
+        }
+        let subject = self.subjects.entry(over.key).or_insert_with(|| Subject {
+            dst: over.dst,
+            largest: 0,
+            sum: 0,
+            received: 0,
+            is_http: over.is_http,
+            trail: Trail::default(),
+        });
+        subject.largest = subject.largest.max(over.bytes);
+        subject.sum = subject.sum.saturating_add(over.bytes);
+        subject.received = subject.received.saturating_add(over.received);
+        subject.trail.push(over.seen);
+    }
+
+    /// Connections of HTTP that carried more than the threshold beyond their
+    /// transactions, in the order of their packets.
+    fn take_beyond(&mut self) {
+        let mut beyond: Vec<Beyond> = std::mem::take(&mut self.beyond).into_values().collect();
+        beyond.retain(|one| {
+            let framing = one.bytes / FRAMING;
+            one.left > framing && (one.left - framing) as f64 > self.threshold
+        });
+        beyond.sort_unstable_by_key(|one| one.seen);
+        for one in beyond {
+            self.over(Over {
+                key: one.key,
+                dst: one.dst,
+                bytes: one.left,
+                received: one.received,
+                is_http: false,
+                seen: one.seen,
+            });
+        }
+    }
+
     fn pass(&mut self, (capture, count): (u32, u64)) {
         if count > 0 {
             *self.tally.passed.entry(capture).or_default() += count;
