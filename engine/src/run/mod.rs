@@ -241,6 +241,12 @@ impl Run<'_> {
         capture_anomalies.extend(fragments.into_rows(None));
         let secrets_known = gathered.secrets.len() as u64;
         capture_anomalies.extend(gathered.secrets.into_anomalies());
+        if gathered.revocations_left_out > 0 {
+            capture_anomalies.push(revocations_left_out(
+                gathered.revocations_left_out,
+                &captures,
+            ));
+        }
         for row in gathered.certificates.into_rows() {
             outputs.push_certificate(row)?;
         }
@@ -476,6 +482,23 @@ fn finding_counts(findings: &[Finding]) -> BTreeMap<String, u64> {
     let suppressed = findings.iter().filter(|finding| !finding.is_open());
     counts.insert("findings_suppressed".to_owned(), suppressed.count() as u64);
     counts
+}
+
+/// What passes in plain HTTP is cheap to forge: that some was not looked at must
+/// be said, since it may have told of a revocation.
+fn revocations_left_out(count: u64, captures: &[CaptureSummary]) -> Anomaly {
+    let start = captures.iter().filter_map(|capture| capture.ts_first).min();
+    Anomaly {
+        kind: AnomalyKind::LimitEvicted,
+        flow_id: None,
+        ts: start.unwrap_or_default(),
+        first: PacketRef::default(),
+        last: PacketRef::default(),
+        count,
+        detail: "more OCSP responses or revocation lists for one certificate or issuer than are \
+                 kept: what the others say of a revocation is not known"
+            .into(),
+    }
 }
 
 fn anomaly_of(capture: u32, damage: Damage) -> Anomaly {

@@ -93,6 +93,8 @@ pub(super) struct Gathered<'p> {
     pub(super) secrets: Secrets<'p>,
     pub(super) gatherer: Gatherer,
     pub(super) certificates: CertificateBook,
+    /// OCSP responses and revocation lists that passed and were left out.
+    pub(super) revocations_left_out: u64,
 }
 
 /// What a batch's walk counted, in file order.
@@ -511,6 +513,7 @@ impl<'p> Pipeline<'p> {
             secrets: self.secrets,
             gatherer,
             certificates: self.certificates,
+            revocations_left_out: self.evidence.left_out(),
         })
     }
 
