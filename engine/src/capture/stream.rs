@@ -37,6 +37,17 @@ impl Compression {
             Self::Zstd => "+zst",
         }
     }
+
+    /// Bytes to ask for at once. A decoder that meets damage drops what that
+    /// one call wrote, so a compressed stream is read in pieces small enough
+    /// to lose little, and at places that no size of a buffer moves.
+    fn piece(self) -> usize {
+        match self {
+            Self::None => 64 << 10,
+            Self::Gzip => 4 << 10,
+            Self::Zstd => 512,
+        }
+    }
 }
 
 /// Room before the bytes of a buffer, for the record that was cut off at the
@@ -46,8 +57,6 @@ const HEADROOM: usize = 512 << 10;
 const MAX_BLOCK: usize = 8 << 20;
 /// Bytes read at once from what is stored.
 const READ: usize = 128 << 10;
-/// Bytes inflated between two looks at the limit.
-const PIECE: usize = 64 << 10;
 /// Compressed input may always inflate to this, whatever its ratio.
 const FREE_INFLATION: u64 = 64 << 20;
 
@@ -249,20 +258,27 @@ fn read_all(
             return;
         }
     };
+    let piece = settings.compression.piece();
+    // Whole pieces, so that a piece never ends where a buffer does. What is
+    // not compressed is read alike in any portions.
+    let block_bytes = match settings.compression {
+        Compression::None => settings.block,
+        Compression::Gzip | Compression::Zstd => settings.block.next_multiple_of(piece),
+    };
     let mut inflated = 0_u64;
     let mut trouble = None;
     let mut ended = false;
     while !ended {
         let mut block = recycled
             .try_iter()
-            .find(|block| block.capacity() >= HEADROOM + settings.block)
+            .find(|block| block.capacity() >= HEADROOM + block_bytes)
             .unwrap_or_default();
-        block.resize(HEADROOM + settings.block, 0);
+        block.resize(HEADROOM + block_bytes, 0);
         let mut filled = HEADROOM;
         while let Some(room) = block.get_mut(filled..).filter(|room| !room.is_empty()) {
-            let piece = PIECE - (inflated % PIECE as u64) as usize;
-            let piece = piece.min(room.len());
-            match decoder.read(room.get_mut(..piece).unwrap_or_default()) {
+            let up_to_piece = piece - (inflated % piece as u64) as usize;
+            let wanted = up_to_piece.min(room.len());
+            match decoder.read(room.get_mut(..wanted).unwrap_or_default()) {
                 Ok(0) => {
                     ended = true;
                     break;
@@ -457,7 +473,7 @@ pub(super) fn inflate_start(start: Vec<u8>, compression: Compression, limit: usi
     let mut out = Vec::new();
     let stored = Stored::new(Box::new(io::Cursor::new(start)), false);
     if let Ok(mut decoder) = Decoder::new(stored, compression) {
-        let mut piece = vec![0; PIECE];
+        let mut piece = vec![0; compression.piece()];
         while out.len() < limit {
             match decoder.read(&mut piece) {
                 Ok(count) if count > 0 => {

@@ -87,6 +87,39 @@ fn a_cut_compressed_file_gives_all_before_the_cut() {
     }
 }
 
+/// What a decoder wrote before it met the damage depends on how much it was
+/// asked for at once; so that must not depend on the size of the chunks.
+#[test]
+fn damaged_compression_reads_alike_for_any_chunk_size() {
+    let plain = MICROS.file(3_000);
+    let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).expect("an encoder");
+    encoder.include_checksum(true).expect("a checksum");
+    encoder.write_all(&plain).expect("written");
+    let mut wrong_checksum = encoder.finish().expect("ended");
+    *wrong_checksum.last_mut().expect("bytes") ^= 1;
+    let mut wrong_crc = gzip(&plain);
+    let at = wrong_crc.len() - 8;
+    wrong_crc[at] ^= 1;
+    let mut wrong_middle = gzip(&plain);
+    let at = wrong_middle.len() / 2;
+    wrong_middle[at..at + 64].fill(0xff);
+    let (all, _) = packets(&plain, &Options::default());
+    for (stored, least) in [
+        (wrong_checksum, 2_980),
+        (wrong_crc, 3_000),
+        (wrong_middle, 500),
+    ] {
+        let (expected, finished) = packets(&stored, &Options::default());
+        assert!(expected.len() >= least, "{} of {least}", expected.len());
+        assert_eq!(expected.as_slice(), &all[..expected.len()]);
+        for chunk in [64, 1_000, 1 << 16] {
+            let (found, again) = packets(&stored, &small_chunks(chunk, true));
+            assert_eq!(found.len(), expected.len(), "chunks of {chunk}");
+            assert_eq!(again.damage, finished.damage, "chunks of {chunk}");
+        }
+    }
+}
+
 #[test]
 fn a_bomb_stops_at_its_limit() {
     let mut plain = MICROS.file(10);
