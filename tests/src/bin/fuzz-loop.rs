@@ -99,8 +99,13 @@ fn main() {
         let (name, target) = TARGETS[random.below(TARGETS.len())];
         let begun = Instant::now();
         if std::panic::catch_unwind(|| target(&input)).is_err() {
+            let kept = std::env::temp_dir().join(format!("fuzz-{name}-{seed}-{rounds}"));
+            let told = match std::fs::write(&kept, &input) {
+                Ok(()) => format!("kept as {}", kept.display()),
+                Err(error) => format!("{} not written: {error}", kept.display()),
+            };
             eprintln!(
-                "target {name} failed: seed {seed}, round {rounds}, {} bytes",
+                "target {name} failed: seed {seed}, round {rounds}, {} bytes, {told}",
                 input.len()
             );
             std::process::exit(1);
