@@ -1,6 +1,7 @@
 //! The shard against hand-made segments: one line a packet.
 
 use super::*;
+use crate::flow::ConnState;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Keeps what both directions said, as text.
