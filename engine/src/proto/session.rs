@@ -8,6 +8,11 @@
 //! [`Session::data`] and [`Session::skipped`]; [`Session::gap`] is told of
 //! missing bytes that were wanted, and of no others.
 
+mod detect;
+mod sample;
+
+use self::detect::{Found, Hunt};
+use self::sample::{SAMPLE, Sample};
 use super::credential::{Scan, canonical, shapes};
 use super::dtls::DtlsSession;
 use super::inside::Inside;
@@ -15,16 +20,13 @@ use super::measure::Histogram;
 use super::plain::PlaintextFacts;
 use super::plain::StartTls;
 use super::plain::reader::{Next, Reader, Role, Scene, Sealed, Services};
-use super::plain::registry::{
-    DATAGRAM, Look, Match, Nature, Open, Protocol, STREAM, by_alpn, by_port,
-};
+use super::plain::registry::{by_alpn, by_port};
 use super::plain::{CredentialSeen, Place};
 use super::quic::QuicSession;
 use super::tls::{self, TlsSession};
 use super::{Confidence, Cx, Direction, Probe, SessionFacts, Want};
 use crate::anomaly::AnomalyKind;
 use crate::evidence::PacketRef;
-use crate::time::CaptureTime;
 
 /// The state of one flow's content. One pointer until the flow carries payload.
 #[derive(Debug, Default)]
@@ -103,22 +105,6 @@ impl Session {
     }
 }
 
-/// Bytes that one direction's detection keeps while a protocol is not sure.
-const MAX_KEPT: usize = 8 << 10;
-/// Pieces that detection keeps over both directions.
-const MAX_PIECES: usize = 512;
-/// Bytes of one direction that may be nothing known before detection gets rare.
-const MAX_UNKNOWN: u64 = 4 << 10;
-/// What is then passed over before the next look.
-const UNKNOWN_STRIDE: u64 = 16 << 10;
-/// How many such looks, in one direction, before the flow is given up.
-const MAX_LATE_LOOKS: u8 = 8;
-/// Datagrams that may be nothing known before the flow is given up.
-const MAX_UNKNOWN_DATAGRAMS: u8 = 8;
-/// Bytes at the beginning of each direction's stream whose entropy is measured:
-/// enough that random bytes reach .99, and what is always there to be read of a
-/// stream that nobody knows.
-const SAMPLE: u64 = MAX_UNKNOWN;
 /// Tunnels inside tunnels (CONNECT through SOCKS and the like).
 const MAX_NESTING: u8 = 4;
 
@@ -150,16 +136,6 @@ struct Inner {
     scans: Option<Box<[Scan; 2]>>,
 }
 
-/// The beginning of each direction, counted by its bytes.
-#[derive(Debug, Default)]
-struct Sample {
-    /// Bytes of each stream so far, whether or not they were there to count.
-    passed: [u64; 2],
-    histograms: [Option<Histogram>; 2],
-    /// Something here is encrypted by design: nothing is measured.
-    off: bool,
-}
-
 #[derive(Debug)]
 enum Phase {
     Detecting(Option<Box<Hunt>>),
@@ -179,36 +155,6 @@ enum Phase {
         encrypted: bool,
     },
     Opaque,
-}
-
-/// What is kept of a flow that nobody recognised yet.
-#[derive(Debug, Default)]
-struct Hunt {
-    kept: [Vec<u8>; 2],
-    pieces: Vec<Kept>,
-    unknown: [u64; 2],
-    late_looks: [u8; 2],
-}
-
-/// One piece of kept bytes: it begins where the direction's piece before it ends.
-#[derive(Debug, Clone, Copy)]
-struct Kept {
-    direction: Direction,
-    len: usize,
-    ts: CaptureTime,
-    packet: PacketRef,
-}
-
-#[derive(Clone, Copy)]
-enum Found {
-    Tls,
-    Plain(&'static Protocol, Role),
-}
-
-enum Verdict {
-    Found(Found),
-    NeedMore,
-    Unknown,
 }
 
 impl Default for Inner {
@@ -247,49 +193,6 @@ impl Inner {
             self.skip[side] = len;
         }
         Want::Bytes
-    }
-
-    /// Whether what was recognised is not to be measured.
-    fn is_unmeasured(&self) -> bool {
-        match &self.phase {
-            Phase::Tls { .. } | Phase::Quic(_) | Phase::Dtls(_) => true,
-            Phase::Plain { encrypted, .. } => {
-                // HTTP is measured by its bodies.
-                let is_left_out =
-                    |facts: &PlaintextFacts| facts.infrastructure || facts.protocol == "http";
-                *encrypted || self.facts.as_deref().is_some_and(is_left_out)
-            }
-            Phase::Detecting(_) | Phase::Opaque => false,
-        }
-    }
-
-    fn take_sample(&mut self, direction: Direction, bytes: &[u8]) {
-        if self.sample.off {
-            return;
-        }
-        if self.is_unmeasured() {
-            self.sample = Sample {
-                off: true,
-                ..Sample::default()
-            };
-            return;
-        }
-        let side = direction.index();
-        let room = SAMPLE.saturating_sub(self.sample.passed[side]);
-        self.sampled(direction, bytes.len() as u64);
-        let there = usize::try_from(room).map_or(bytes.len(), |room| room.min(bytes.len()));
-        if there > 0 {
-            let histogram = &mut self.sample.histograms[side];
-            histogram
-                .get_or_insert_with(|| Histogram::of_first(SAMPLE))
-                .push(bytes.get(..there).unwrap_or_default());
-        }
-    }
-
-    /// So many bytes of a direction's stream have passed.
-    fn sampled(&mut self, direction: Direction, len: u64) {
-        let passed = &mut self.sample.passed[direction.index()];
-        *passed = passed.saturating_add(len);
     }
 
     fn feed(&mut self, cx: &mut Cx<'_>, direction: Direction, bytes: &[u8]) -> Want {
@@ -453,150 +356,6 @@ impl Inner {
             Want::Bytes | Want::Skip(_) => {
                 self.skip = [0; 2];
                 Want::Bytes
-            }
-        }
-    }
-
-    /// Looks at a datagram; gives what to answer while nobody knows it.
-    fn detect_datagram(&mut self, cx: &Cx<'_>, direction: Direction, bytes: &[u8]) -> Option<Want> {
-        let look = look(cx, direction, bytes, &[], true);
-        let found = DATAGRAM
-            .iter()
-            .find_map(|protocol| match (protocol.probe)(&look) {
-                Match::Yes(role) => Some(Found::Plain(protocol, role)),
-                Match::No | Match::NeedMore => None,
-            });
-        if let Some(found) = found {
-            self.settle(cx.packet, direction, found);
-            return None;
-        }
-        self.unknown_datagrams = self.unknown_datagrams.saturating_add(1);
-        if self.unknown_datagrams >= MAX_UNKNOWN_DATAGRAMS {
-            self.phase = Phase::Opaque;
-            return Some(Want::Nothing);
-        }
-        Some(Want::Bytes)
-    }
-
-    /// Looks at a stream's beginning, together with what was kept of it.
-    fn detect(&mut self, cx: &mut Cx<'_>, direction: Direction, bytes: &[u8]) -> Want {
-        let Phase::Detecting(hunt) = &mut self.phase else {
-            return Want::Nothing;
-        };
-        // Usually the first segment says it all, and nothing need be kept.
-        if hunt.as_ref().is_none_or(|hunt| hunt.pieces.is_empty()) {
-            match recognise(&look(cx, direction, bytes, &[], false)) {
-                Verdict::Found(found) => {
-                    self.settle(cx.packet, direction, found);
-                    return self.feed(cx, direction, bytes);
-                }
-                Verdict::Unknown => return self.unknown(direction, bytes.len()),
-                Verdict::NeedMore => {}
-            }
-        }
-        let hunt = hunt.get_or_insert_default();
-        hunt.keep(cx, direction, bytes);
-        if let Some((at, found)) = hunt.look(cx, direction, false) {
-            return self.replay(cx, direction, at, found);
-        }
-        let dropped = hunt.enforce_bounds(direction);
-        if dropped > 0 {
-            return self.unknown(direction, dropped);
-        }
-        Want::Bytes
-    }
-
-    /// A protocol was recognised: its reader gets what was kept.
-    fn replay(&mut self, cx: &mut Cx<'_>, now: Direction, at: Direction, found: Found) -> Want {
-        let Phase::Detecting(hunt) = std::mem::replace(&mut self.phase, Phase::Opaque) else {
-            return Want::Nothing;
-        };
-        let hunt = *hunt.unwrap_or_default();
-        self.settle(cx.packet, at, found);
-        let mut taken = [0_usize; 2];
-        for piece in &hunt.pieces {
-            let taken = &mut taken[piece.direction.index()];
-            let end = taken.saturating_add(piece.len);
-            let bytes = hunt.kept[piece.direction.index()]
-                .get(*taken..end)
-                .unwrap_or_default();
-            *taken = end;
-            let mut then = Cx {
-                ts: piece.ts,
-                packet: piece.packet,
-                anomalies: &mut *cx.anomalies,
-                limits: cx.limits,
-                certificates: &mut *cx.certificates,
-                redactor: cx.redactor,
-                ports: cx.ports,
-                rows: &mut *cx.rows,
-                secrets: cx.secrets,
-            };
-            let want = self.feed(&mut then, piece.direction, bytes);
-            self.note_want(piece.direction, want);
-        }
-        self.want(now)
-    }
-
-    /// So many bytes of a direction were nothing known.
-    fn unknown(&mut self, direction: Direction, len: usize) -> Want {
-        let side = direction.index();
-        let Phase::Detecting(hunt) = &mut self.phase else {
-            return Want::Nothing;
-        };
-        let hunt = hunt.get_or_insert_default();
-        hunt.unknown[side] = hunt.unknown[side].saturating_add(len as u64);
-        if hunt.unknown[side] < MAX_UNKNOWN {
-            return Want::Bytes;
-        }
-        hunt.late_looks[side] = hunt.late_looks[side].saturating_add(1);
-        if hunt.late_looks[side] > MAX_LATE_LOOKS {
-            self.phase = Phase::Opaque;
-            return Want::Nothing;
-        }
-        Want::Skip(UNKNOWN_STRIDE)
-    }
-
-    fn settle(&mut self, packet: PacketRef, direction: Direction, found: Found) {
-        match found {
-            Found::Tls => {
-                self.services.add("ssl");
-                self.phase = Phase::Tls {
-                    session: Box::new(TlsSession::new(self.transport.into())),
-                    seen: true,
-                    inside: None,
-                };
-            }
-            Found::Plain(protocol, role) => {
-                self.services.add(protocol.name);
-                let open = match protocol.open {
-                    Open::Reader(open) => open,
-                    Open::Quic => {
-                        self.phase = Phase::Quic(Box::new(QuicSession::new()));
-                        return;
-                    }
-                    Open::Dtls => {
-                        self.phase = Phase::Dtls(Box::new(DtlsSession::new()));
-                        return;
-                    }
-                };
-                let encrypted = protocol.nature == Nature::Encrypted;
-                let facts = self.facts.get_or_insert_default();
-                // Inside a tunnel, what is readable there says more than the tunnel.
-                if facts.protocol.is_empty() || !encrypted {
-                    facts.protocol = protocol.name;
-                    facts.infrastructure = protocol.nature == Nature::Infrastructure;
-                    facts.encrypted = encrypted;
-                    facts.recognised = packet;
-                }
-                self.phase = Phase::Plain {
-                    reader: open(),
-                    client: match role {
-                        Role::Client => direction,
-                        Role::Server => direction.flip(),
-                    },
-                    encrypted,
-                };
             }
         }
     }
@@ -789,80 +548,6 @@ impl Inner {
     }
 }
 
-impl Hunt {
-    fn keep(&mut self, cx: &Cx<'_>, direction: Direction, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        self.kept[direction.index()].extend_from_slice(bytes);
-        self.pieces.push(Kept {
-            direction,
-            len: bytes.len(),
-            ts: cx.ts,
-            packet: cx.packet,
-        });
-    }
-
-    /// Looks at both directions, the one that just spoke first. What turns out
-    /// to be nothing known is dropped piece by piece, but not before the other
-    /// direction was looked at, which it may explain: a protocol may begin, or
-    /// a capture set in, at the start of any segment.
-    fn look(&mut self, cx: &Cx<'_>, first: Direction, last: bool) -> Option<(Direction, Found)> {
-        loop {
-            let mut unknown = None;
-            for direction in [first, first.flip()] {
-                let kept = &self.kept[direction.index()];
-                if kept.is_empty() {
-                    continue;
-                }
-                let other = &self.kept[direction.flip().index()];
-                match recognise(&look(cx, direction, kept, other, last)) {
-                    Verdict::Found(found) => return Some((direction, found)),
-                    Verdict::NeedMore => {}
-                    Verdict::Unknown => unknown = unknown.or(Some(direction)),
-                }
-            }
-            self.drop_first(unknown?);
-        }
-    }
-
-    /// Gives up what has waited for too long; says how many bytes.
-    fn enforce_bounds(&mut self, direction: Direction) -> usize {
-        let kept = self.kept[direction.index()].len();
-        if kept <= MAX_KEPT && self.pieces.len() <= MAX_PIECES {
-            return 0;
-        }
-        self.drop_all(direction);
-        kept
-    }
-
-    fn drop_first(&mut self, direction: Direction) {
-        let first = self
-            .pieces
-            .iter()
-            .position(|piece| piece.direction == direction);
-        let Some(first) = first else {
-            return self.drop_all(direction);
-        };
-        let piece = self.pieces.remove(first);
-        let side = direction.index();
-        let len = piece.len.min(self.kept[side].len());
-        self.kept[side].drain(..len);
-        self.unknown[side] = self.unknown[side].saturating_add(len as u64);
-    }
-
-    fn drop_all(&mut self, direction: Direction) {
-        self.kept[direction.index()].clear();
-        self.pieces.retain(|piece| piece.direction != direction);
-    }
-
-    fn heap_bytes(&self) -> usize {
-        self.kept[0].capacity()
-            + self.kept[1].capacity()
-            + self.pieces.capacity() * size_of::<Kept>()
-    }
-}
-
 /// DNS within TLS, by the protocol that both ends agreed on, else, for DoT, by
 /// its port alone (RFC 7858 §3.1): `dot`, `doq` (RFC 9250).
 fn dns_within(
@@ -880,25 +565,6 @@ fn dns_within(
     }
     let by_port = !datagrams && ports.1 == PORT;
     (offered("dot") || by_port).then_some("dot")
-}
-
-fn look<'a>(
-    cx: &Cx<'_>,
-    direction: Direction,
-    bytes: &'a [u8],
-    other: &'a [u8],
-    last: bool,
-) -> Look<'a> {
-    let ports = match direction {
-        Direction::Orig => cx.ports,
-        Direction::Resp => (cx.ports.1, cx.ports.0),
-    };
-    Look {
-        bytes,
-        other,
-        ports,
-        last,
-    }
 }
 
 /// Notes the secrets in bytes that can be read.
@@ -927,23 +593,4 @@ fn note_shape(scene: &mut Scene<'_, '_>, secret: &[u8], class: &'static str) {
         last4: redacted.last4,
         ..CredentialSeen::default()
     });
-}
-
-/// TLS first, then the registry in its order. Whoever may still come to be
-/// sure is waited for, so that the answer does not depend on how the stream
-/// was cut into segments.
-fn recognise(look: &Look<'_>) -> Verdict {
-    match tls::probe(look.bytes) {
-        Probe::Yes => return Verdict::Found(Found::Tls),
-        Probe::NeedMore if !look.last => return Verdict::NeedMore,
-        Probe::NeedMore | Probe::No => {}
-    }
-    for protocol in STREAM {
-        match (protocol.probe)(look) {
-            Match::Yes(role) => return Verdict::Found(Found::Plain(protocol, role)),
-            Match::NeedMore if !look.last => return Verdict::NeedMore,
-            Match::NeedMore | Match::No => {}
-        }
-    }
-    Verdict::Unknown
 }
