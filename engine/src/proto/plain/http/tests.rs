@@ -457,6 +457,57 @@ fn transactions_of_a_flow_are_bounded() {
     assert_eq!(rows.len(), 600);
 }
 
+/// What bad framing costs does not depend on where segments end.
+#[test]
+fn bad_chunks_are_read_alike_for_any_split() {
+    let long = |byte: &str| byte.repeat(5_000);
+    let cases = [
+        (
+            "no line end behind a chunk",
+            "3\r\nabc*3;x\r\n0\r\n\r\n".to_owned(),
+            false,
+        ),
+        (
+            "one odd byte behind a chunk",
+            "3\r\nabc*\n2\r\nab\r\n0\r\n\r\n".to_owned(),
+            true,
+        ),
+        ("LF alone", "3\r\nabc\n0\r\n\r\n".to_owned(), true),
+        (
+            "a size too long",
+            format!("3;{}\r\nabc\r\n0\r\n\r\n", long("x")),
+            false,
+        ),
+        (
+            "a long trailer",
+            format!("0\r\nHost: {}\r\n\r\n", long("x")),
+            true,
+        ),
+        (
+            "a trailer behind blanks",
+            format!("0\r\n{}x\r\n\r\n", long(" ")),
+            true,
+        ),
+    ];
+    for (name, body, is_whole) in cases {
+        let turns = [c(format!(
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+        ))];
+        let (whole, anomalies) = transactions(&turns, usize::MAX);
+        assert_eq!(whole.len(), 1, "{name}");
+        assert_eq!(whole[0].request.whole, is_whole, "{name}");
+        let lost = anomalies.has(crate::anomaly::AnomalyKind::AppMalformed);
+        assert_eq!(lost, !is_whole, "{name}");
+        for size in [1, 2, 3, 7, 100, 4_097] {
+            assert_eq!(
+                transactions(&turns, size).0,
+                whole,
+                "{name}, pieces of {size}"
+            );
+        }
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn any_split_gives_the_same_transactions(

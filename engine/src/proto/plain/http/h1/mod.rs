@@ -27,6 +27,9 @@ use zeroize::Zeroizing;
 
 /// Longest line that states a chunk's size, extensions included.
 const MAX_CHUNK_LINE: usize = 4 << 10;
+/// Bytes before the LF behind a chunk with which its framing is still believed:
+/// the CR, and one that does not belong there.
+const MAX_CHUNK_END: usize = 2;
 
 /// The reader.
 #[derive(Debug, Default)]
@@ -169,7 +172,7 @@ impl Http1 {
                 State::Head => self.head(scene, from, rest),
                 State::Fixed(left) | State::Chunk(left) => self.body(scene, from, rest, left),
                 State::ChunkSize => self.chunk_size(scene, from, rest),
-                State::ChunkEnd => self.chunk_end(from, rest),
+                State::ChunkEnd => self.chunk_end(scene, from, rest),
                 State::Trailers => self.trailers(scene, from, rest),
                 State::UntilEnd => {
                     let side = self.side(from);
@@ -431,7 +434,8 @@ impl Http1 {
         }
     }
 
-    /// is passed over but for its last byte, with which the body ends on time.
+    /// The next bytes of a body or chunk of known length. What nobody reads of
+    /// it is passed over but for its last byte, with which the body ends on time.
     fn body(&mut self, scene: &mut Scene<'_, '_>, from: Role, rest: &mut &[u8], left: u64) -> Step {
         let there = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
         let (bytes, after) = rest.split_at(there);
@@ -482,11 +486,12 @@ impl Http1 {
     /// `chunk-size [ chunk-ext ] CRLF` (RFC 9112 §7.1).
     fn chunk_size(&mut self, scene: &mut Scene<'_, '_>, from: Role, rest: &mut &[u8]) -> Step {
         let side = self.side(from);
-        let Some(line) = take_line(&mut side.partial, rest) else {
-            if side.partial.len() > MAX_CHUNK_LINE {
-                scene.malformed("a chunk size without end");
-                return self.lose(from, rest);
-            }
+        let line = take_line(&mut side.partial, rest);
+        if line.as_ref().unwrap_or(&side.partial).len() > MAX_CHUNK_LINE {
+            scene.malformed("a chunk size without end");
+            return self.lose(from, rest);
+        }
+        let Some(line) = line else {
             return Step::Again;
         };
         let (line, has_cr) = match line.strip_suffix(b"\r") {
@@ -518,13 +523,15 @@ impl Http1 {
         Step::Again
     }
 
-    fn chunk_end(&mut self, from: Role, rest: &mut &[u8]) -> Step {
+    fn chunk_end(&mut self, scene: &mut Scene<'_, '_>, from: Role, rest: &mut &[u8]) -> Step {
         let side = self.side(from);
-        let Some(line) = take_line(&mut side.partial, rest) else {
-            if side.partial.len() > 2 {
-                self.mark(from, Oddity::ChunkEndOdd);
-                return self.lose(from, rest);
-            }
+        let line = take_line(&mut side.partial, rest);
+        if line.as_ref().unwrap_or(&side.partial).len() > MAX_CHUNK_END {
+            scene.malformed("a chunk that no line end follows");
+            self.mark(from, Oddity::ChunkEndOdd);
+            return self.lose(from, rest);
+        }
+        let Some(line) = line else {
             return Step::Again;
         };
         side.state = State::ChunkSize;
@@ -537,14 +544,11 @@ impl Http1 {
     fn trailers(&mut self, scene: &mut Scene<'_, '_>, from: Role, rest: &mut &[u8]) -> Step {
         let side = self.side(from);
         let Some(line) = take_line(&mut side.partial, rest) else {
-            // What a long trailer says is not read: do not gather it either.
-            if side.partial.len() > MAX_CHUNK_LINE {
-                side.partial.truncate(1);
-            }
             return Step::Again;
         };
+        let is_cut = line.len() > MAX_CHUNK_LINE;
         let line = line.trim_ascii_end();
-        if line.is_empty() {
+        if line.is_empty() && !is_cut {
             return self.body_ends(scene, from);
         }
         if [&b"content-length"[..], b"transfer-encoding", b"host"]
@@ -616,17 +620,13 @@ fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     })
 }
 
-/// The next line, its CR included and its LF not, from what was kept and what is there.
+/// The next line, its CR included and its LF not, from what was kept and what
+/// is there. Of a line longer than [`MAX_CHUNK_LINE`], so much and one byte more.
 fn take_line(partial: &mut Zeroizing<Vec<u8>>, rest: &mut &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let Some(end) = memchr::memchr(b'\n', rest) else {
-        let kept = rest.get(..=MAX_CHUNK_LINE).unwrap_or(rest);
-        append_wiping(partial, kept);
-        *rest = &[];
-        return None;
-    };
-    let (line, after) = rest.split_at(end);
-    let kept = line.get(..=MAX_CHUNK_LINE).unwrap_or(line);
-    append_wiping(partial, kept);
+    let end = memchr::memchr(b'\n', rest);
+    let (line, after) = rest.split_at(end.unwrap_or(rest.len()));
+    let room = (MAX_CHUNK_LINE + 1).saturating_sub(partial.len());
+    append_wiping(partial, line.get(..room).unwrap_or(line));
     *rest = after.get(1..).unwrap_or_default();
-    Some(std::mem::take(partial))
+    end.map(|_| std::mem::take(partial))
 }
