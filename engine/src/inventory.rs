@@ -599,9 +599,9 @@ fn number(row: &Map<String, Value>, column: &str) -> Option<i64> {
     row.get(column).and_then(Value::as_i64)
 }
 
-/// A field of CSV: quoted where it has to be, never a formula, no control
-/// characters of a capture.
-fn csv_field(field: &str) -> String {
+/// A field of CSV (RFC 4180): quoted where it has to be, never a formula, no
+/// control characters of a capture.
+pub fn csv_field(field: &str) -> String {
     let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let mut safe = String::with_capacity(field.len() + 2);
     if formula {

@@ -639,11 +639,11 @@ fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Findi
     flow_ids.sort_unstable();
     flow_ids.dedup();
     let (_, _, _, reason) = subject.reason;
-    let times = if subject.count == 1 { "once" } else { "times" };
-    let often = if subject.count == 1 {
-        times.to_owned()
+    let seen_when = if subject.count == 1 {
+        format!("once at {}", subject.first)
     } else {
-        format!("{} {times}", subject.count)
+        let (first, last) = (subject.first, subject.last);
+        format!("{} times from {first} to {last}", subject.count)
     };
     let upgraded = key.detail.strip_suffix(" upgraded");
     let followed = match upgraded.filter(|_| key.check_id == "NS-01.http_upgrade") {
@@ -654,10 +654,8 @@ fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Findi
         },
         None => "",
     };
-    let explanation = format!(
-        "{reason}{followed}: {} to {} port {}, seen {often} from {} to {}",
-        key.src, key.destination, key.dst_port, subject.first, subject.last
-    );
+    let place = super::place_of(key.src, &key.destination, key.dst_port);
+    let explanation = format!("{reason}{followed}{place}{seen_when}");
     Finding {
         finding_id: finding_id(key.spread, key.check_id, subject.first),
         ts_first: subject.first,

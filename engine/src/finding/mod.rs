@@ -69,6 +69,22 @@ impl Finding {
     pub fn is_open(&self) -> bool {
         self.numbers.suppressed_by.is_none()
     }
+
+    /// The explanation without who, where and when, for output that says those
+    /// itself.
+    pub fn why(&self) -> &str {
+        let place = place_of(self.src, &self.destination, self.dst_port);
+        let explanation = self.explanation.as_str();
+        explanation
+            .rfind(&place)
+            .and_then(|at| explanation.get(..at))
+            .unwrap_or(explanation)
+    }
+}
+
+/// How explanations go on after the reason.
+fn place_of(src: IpAddr, destination: &str, dst_port: u16) -> String {
+    format!(": {src} to {destination} port {dst_port}, seen ")
 }
 
 /// One row of the `coverage` table: a check over one capture file.

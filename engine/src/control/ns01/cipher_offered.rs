@@ -48,7 +48,10 @@ impl Audit for CipherOffered {
             patterns.insert("SSL 2".to_owned());
         }
         let detail = patterns.into_iter().collect::<Vec<_>>().join(", ");
-        let reason = format!("the client offers {count} denied suites");
+        let reason = format!(
+            "the client offers {count} denied {}",
+            if count == 1 { "suite" } else { "suites" }
+        );
         vec![Outcome::violated(&META, Severity::Info, detail, reason)]
     }
 }

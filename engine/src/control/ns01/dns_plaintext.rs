@@ -27,7 +27,10 @@ impl Audit for DnsPlaintext {
     fn audit(&self, _policy: &Policy, fact: Fact<'_>) -> Vec<Outcome> {
         match fact {
             Fact::Plaintext(_, facts) if facts.protocol == "dns" && facts.dns_messages > 0 => {
-                let reason = format!("{} DNS messages in plaintext", facts.dns_messages);
+                let reason = match facts.dns_messages {
+                    1 => "1 DNS message in plaintext".to_owned(),
+                    number => format!("{number} DNS messages in plaintext"),
+                };
                 vec![Outcome::violated(&META, Severity::Info, "dns", reason)]
             }
             Fact::Plaintext(_, facts) if facts.protocol == "dns" => {

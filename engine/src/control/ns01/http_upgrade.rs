@@ -50,6 +50,13 @@ pub(super) fn answer(policy: &Policy, exchange: &HttpExchange) -> Answer {
     }
 }
 
+fn requests(count: u64) -> String {
+    match count {
+        1 => "1 request was".to_owned(),
+        _ => format!("{count} requests were"),
+    }
+}
+
 impl Audit for HttpUpgrade {
     fn meta(&self) -> &'static Meta {
         &META
@@ -68,7 +75,7 @@ impl Audit for HttpUpgrade {
             .into_iter()
             .map(|((host, answer), count)| match answer {
                 Answer::Upgraded if policy.network.tls.upgrade_insecure.log_upgrades => {
-                    let reason = format!("{count} requests were sent on to https://");
+                    let reason = format!("{} sent on to https://", requests(count));
                     Outcome::violated(&META, Severity::Low, format!("{host} upgraded"), reason)
                 }
                 Answer::Upgraded => Outcome::passed(&META),
@@ -76,7 +83,7 @@ impl Audit for HttpUpgrade {
                     Outcome::refused(&META, host, "the server refused plaintext HTTP")
                 }
                 Answer::Served => {
-                    let reason = format!("{count} requests were served in plaintext");
+                    let reason = format!("{} served in plaintext", requests(count));
                     let severity = if policy.network.tls.required {
                         Severity::High
                     } else {
