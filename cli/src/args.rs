@@ -3,9 +3,14 @@
 //!
 //! No option takes a secret, only names of files that hold one.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+mod groups;
+
+pub use groups::{
+    ColorChoice, Common, Json, Known, LogFormat, LogLevel, NewRun, Safety, SealingKey,
+    VerifyingKeys,
+};
+
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
-use nsforensics_engine::control::Severity;
 use std::path::PathBuf;
 
 /// The whole command line.
@@ -48,70 +53,6 @@ Examples:
   nsforensics key new nsforensics.key
   nsforensics analyze capture.pcapng --key-file nsforensics.key
   nsforensics audit nsforensics-out/RUN --key-file nsforensics.key --level L2";
-
-/// What every command takes.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Display and logs")]
-pub struct Common {
-    /// Colours: auto (on a terminal, unless NO_COLOR is set), always, never
-    #[arg(
-        long,
-        value_name = "WHEN",
-        default_value = "auto",
-        global = true,
-        hide_possible_values = true
-    )]
-    pub color: ColorChoice,
-    /// Log lines on standard error: text, or json with one object per line
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value = "text",
-        global = true,
-        hide_possible_values = true
-    )]
-    pub log_format: LogFormat,
-    /// Least level that is logged: off, error, warn, info, debug, trace [default: warn; with json: info]
-    #[arg(long, value_name = "LEVEL", global = true, hide_possible_values = true)]
-    pub log_level: Option<LogLevel>,
-}
-
-/// When to use colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ColorChoice {
-    /// On a terminal, unless NO_COLOR is set
-    Auto,
-    /// Always, also into files and pipes
-    Always,
-    /// Never
-    Never,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One line of text per event
-    Text,
-    /// One JSON object per line
-    Json,
-}
-
-/// How much is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogLevel {
-    /// Nothing
-    Off,
-    /// What kept something from being done
-    Error,
-    /// What a reader of the results must know
-    Warn,
-    /// Start, inputs, progress, end
-    Info,
-    /// What the stages decide
-    Debug,
-    /// Everything
-    Trace,
-}
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -158,7 +99,8 @@ pub enum Command {
         long_about = "Verifies a run, then judges it again from its tables alone, into a new sealed folder that \
                       names the old one. The captures are not needed and not touched. Network behaviour (NS-04) \
                       is judged anew; outcomes of NS-01 to NS-03 are carried over where the policy leaves them \
-                      as they were, and what only the capture can answer is not observed."
+                      as they were, and what only the capture can answer is not observed. Alerts are sent only where \
+                      --policy names destinations."
     )]
     Rescore(Rescore),
     /// Look for indicators in past runs
@@ -191,47 +133,32 @@ pub struct Analyze {
     pub captures: Vec<PathBuf>,
 
     /// Policy to judge by [default: the built-in one]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and indicators")]
     pub policy: Option<PathBuf>,
-    /// Indicators to look for (list, CSV, STIX 2.1, MISP); may be repeated
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
-    pub indicators: Vec<PathBuf>,
-    /// File that holds the sealing key [default: the environment's SECRET_KEY]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
-    pub key_file: Option<PathBuf>,
+    /// What is known to be bad.
+    #[command(flatten)]
+    pub known: Known,
+    /// The key that seals the run.
+    #[command(flatten)]
+    pub key: SealingKey,
     /// Roots to trust: mozilla-at-capture, mozilla (of today), system, or a PEM file or folder
-    #[arg(long, value_name = "STORE", default_value = "mozilla-at-capture", value_hint = ValueHint::AnyPath, help_heading = "Policy and key")]
+    #[arg(long, value_name = "STORE", default_value = "mozilla-at-capture", value_hint = ValueHint::AnyPath, help_heading = "Trust and secrets")]
     pub trust_store: String,
 
     /// Key log to decrypt TLS with (SSLKEYLOGFILE format); may be repeated. Secrets inside
     /// pcapng files are found by themselves
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Trust and secrets")]
     pub keylog: Vec<PathBuf>,
     /// Revocation list of a CA, PEM or DER; may be given several times
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Trust and secrets")]
     pub crl: Vec<PathBuf>,
     /// Transparency logs beyond the built-in ones: a log_list.json, or public keys in PEM
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Trust and secrets")]
     pub ct_logs: Vec<PathBuf>,
 
-    /// Folder in which the run folder is made
-    #[arg(short, long, value_name = "DIR", default_value = "nsforensics-out", value_hint = ValueHint::DirPath, help_heading = "Results")]
-    pub out: PathBuf,
-    /// Send no alerts, whatever the policy says
-    #[arg(long, help_heading = "Results")]
-    pub no_alerts: bool,
-    /// How long a receiver of alerts may take to answer
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=300), help_heading = "Results")]
-    pub alert_timeout: u16,
-    /// Exit with 1 when there is a finding of this severity or worse
-    #[arg(long, value_name = "SEVERITY", value_parser = severity(), help_heading = "Results")]
-    pub fail_on: Option<Severity>,
-    /// Print the summary as one JSON document
-    #[arg(long, help_heading = "Results")]
-    pub json: bool,
-    /// Print nothing but the run folder (with --json: the document); no progress
-    #[arg(short, long, help_heading = "Results")]
-    pub quiet: bool,
+    /// Where the run goes.
+    #[command(flatten)]
+    pub results: NewRun,
 
     /// Worker threads [default: one per core]; results do not depend on it
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Resources")]
@@ -261,36 +188,21 @@ pub struct Rescore {
     #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
     pub run: PathBuf,
     /// Policy to judge by [default: the one of the run]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and indicators")]
     pub policy: Option<PathBuf>,
-    /// Indicators to look for (list, CSV, STIX 2.1, MISP); may be repeated
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
-    pub indicators: Vec<PathBuf>,
-    /// File that holds the key that seals, and verifies the old run [default: the environment's SECRET_KEY]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
-    pub key_file: Option<PathBuf>,
-    /// File that holds a key the old run is sealed with; may be repeated
-    #[arg(long = "old-key-file", value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Policy and key")]
+    /// What is known to be bad.
+    #[command(flatten)]
+    pub known: Known,
+    /// The key that seals the new run, and verifies the old one unless told otherwise.
+    #[command(flatten)]
+    pub key: SealingKey,
+    /// File that holds a key the old run is sealed with; may be repeated [default: the sealing key]
+    #[arg(long = "old-key-file", value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Key")]
     pub old_key_files: Vec<PathBuf>,
 
-    /// Folder in which the run folder is made
-    #[arg(short, long, value_name = "DIR", default_value = "nsforensics-out", value_hint = ValueHint::DirPath, help_heading = "Results")]
-    pub out: PathBuf,
-    /// Send no alerts; without --policy none are sent either
-    #[arg(long, help_heading = "Results")]
-    pub no_alerts: bool,
-    /// How long a receiver of alerts may take to answer
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=300), help_heading = "Results")]
-    pub alert_timeout: u16,
-    /// Exit with 1 when there is a finding of this severity or worse
-    #[arg(long, value_name = "SEVERITY", value_parser = severity(), help_heading = "Results")]
-    pub fail_on: Option<Severity>,
-    /// Print the summary as one JSON document
-    #[arg(long, help_heading = "Results")]
-    pub json: bool,
-    /// Print nothing but the run folder (with --json: the document)
-    #[arg(short, long, help_heading = "Results")]
-    pub quiet: bool,
+    /// Where the run goes.
+    #[command(flatten)]
+    pub results: NewRun,
     /// What the command may do.
     #[command(flatten)]
     pub safety: Safety,
@@ -315,9 +227,9 @@ pub struct Match {
     /// Keys to verify with.
     #[command(flatten)]
     pub keys: VerifyingKeys,
-    /// Print the result as one JSON document
-    #[arg(long, help_heading = "Results")]
-    pub json: bool,
+    /// As a document or as text.
+    #[command(flatten)]
+    pub json: Json,
     /// What the command may do.
     #[command(flatten)]
     pub safety: Safety,
@@ -361,9 +273,9 @@ Example:
         /// File to write; must not exist
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
-        /// File that holds the sealing key [default: the environment's SECRET_KEY]
-        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Key")]
-        key_file: Option<PathBuf>,
+        /// The key that it is derived from.
+        #[command(flatten)]
+        key: SealingKey,
     },
     /// The process that delivers; started by the others
     #[command(hide = true)]
@@ -382,20 +294,12 @@ pub struct AlertRuns {
     /// How long a receiver may take to answer
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=300), help_heading = "Delivery")]
     pub timeout: u16,
-    /// Print the result as one JSON document
-    #[arg(long, help_heading = "Results")]
-    pub json: bool,
+    /// As a document or as text.
+    #[command(flatten)]
+    pub json: Json,
     /// What the command may do.
     #[command(flatten)]
     pub safety: Safety,
-}
-
-/// Rights that a command keeps.
-#[derive(Debug, Args)]
-pub struct Safety {
-    /// Keep all rights of this user while reading hostile input, and say so in the log
-    #[arg(long, help_heading = "Safety")]
-    pub no_sandbox: bool,
 }
 
 /// `verify`.
@@ -414,23 +318,15 @@ pub struct Verify {
     /// Keys to verify with.
     #[command(flatten)]
     pub keys: VerifyingKeys,
-    /// Print the result as one JSON document
-    #[arg(long, help_heading = "Results")]
-    pub json: bool,
+    /// As a document or as text.
+    #[command(flatten)]
+    pub json: Json,
     /// What the command may do.
     #[command(flatten)]
     pub safety: Safety,
     /// Print only what is not intact
     #[arg(short, long, help_heading = "Results")]
     pub quiet: bool,
-}
-
-/// Keys that may have sealed a run.
-#[derive(Debug, Args)]
-pub struct VerifyingKeys {
-    /// File that holds a key; may be repeated, SECRET_KEY counts too
-    #[arg(long = "key-file", value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Key")]
-    pub key_files: Vec<PathBuf>,
 }
 
 /// `audit`.
@@ -645,11 +541,6 @@ pub struct Completions {
     pub shell: clap_complete::Shell,
 }
 
-fn severity() -> impl clap::builder::TypedValueParser<Value = Severity> {
-    PossibleValuesParser::new(Severity::ALL.map(Severity::name))
-        .try_map(|name| Severity::from_name(&name).ok_or("not a severity"))
-}
-
 /// Reads `4096`, `64K` or `16M`; binary units, at least one byte.
 fn byte_size(text: &str) -> Result<usize, String> {
     let (digits, unit) = match text.as_bytes().last() {
@@ -667,6 +558,7 @@ fn byte_size(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nsforensics_engine::control::Severity;
 
     #[test]
     fn the_command_line_is_well_formed() {
@@ -702,6 +594,6 @@ mod tests {
         else {
             panic!("not parsed: {parsed:?}");
         };
-        assert_eq!(analyze.fail_on, Some(Severity::High));
+        assert_eq!(analyze.results.fail_on, Some(Severity::High));
     }
 }

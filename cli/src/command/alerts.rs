@@ -34,8 +34,8 @@ pub fn run(
     match arguments {
         Arguments::Deliver(arguments) => deliver(&arguments, environment_key, screen),
         Arguments::Status(arguments) => status(&arguments, environment_key, screen),
-        Arguments::SigningKey { file, key_file } => {
-            let key = sealing_key(key_file.as_deref(), environment_key)?;
+        Arguments::SigningKey { file, key } => {
+            let key = sealing_key(key.key_file.as_deref(), environment_key)?;
             let journal = JournalKey::of(&key);
             write_new_secret(&file, &journal.signing_key())?;
             screen::print(&format!(
@@ -219,7 +219,7 @@ fn deliver(
             told
         })
         .collect();
-    finish(&told, arguments.json, screen)
+    finish(&told, arguments.json.json, screen)
 }
 
 fn deliver_run(
@@ -342,7 +342,7 @@ fn status(
             told
         })
         .collect();
-    finish(&told, arguments.json, screen)
+    finish(&told, arguments.json.json, screen)
 }
 
 fn finish(told: &[Told], json: bool, screen: &Screen) -> Result<Outcome> {

@@ -22,7 +22,7 @@ pub fn run(
     environment_key: EnvironmentKey,
     screen: &Screen,
 ) -> Result<Outcome> {
-    let key = sealing_key(arguments.key_file.as_deref(), &environment_key)?;
+    let key = sealing_key(arguments.key.key_file.as_deref(), &environment_key)?;
     let command_line = environment_key.redacted(std::env::args_os());
     drop(environment_key);
     let policy = super::policy::load(arguments.policy.as_deref())?;
@@ -36,37 +36,37 @@ pub fn run(
         .with_lists(revocation_lists(&arguments.crl)?)
         .with_logs(logs(&arguments.ct_logs)?);
     refuse_missing(&arguments)?;
-    let indicators = super::rescore::indicators(&arguments.indicators, &policy)?;
+    let indicators = super::rescore::indicators(&arguments.known.indicators, &policy)?;
 
     // The folder must be there before the sandbox can name it.
-    std::fs::create_dir_all(&arguments.out).with_context(|| {
+    std::fs::create_dir_all(&arguments.results.out).with_context(|| {
         format!(
             "cannot make the folder {}",
-            crate::escape::line(&arguments.out.to_string_lossy())
+            crate::escape::line(&arguments.results.out.to_string_lossy())
         )
     })?;
-    let outgoing = if arguments.no_alerts {
+    let outgoing = if arguments.results.no_alerts {
         None
     } else {
         Outgoing::prepare(
             &policy,
             &key,
-            &arguments.out,
+            &arguments.results.out,
             &arguments.safety,
-            arguments.alert_timeout,
+            arguments.results.alert_timeout,
         )
     };
     let readable = sandbox::inputs(&arguments.captures);
     sandbox::enter(
         &arguments.safety,
         &readable,
-        std::slice::from_ref(&arguments.out),
+        std::slice::from_ref(&arguments.results.out),
     );
     let interrupt = Interrupt::listen()?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         key_id = key.id(),
-        out = %arguments.out.display(),
+        out = %arguments.results.out.display(),
         threads = arguments.threads,
         "start"
     );
@@ -75,7 +75,7 @@ pub fn run(
     }
     let request = Request {
         inputs: arguments.captures,
-        out_dir: arguments.out,
+        out_dir: arguments.results.out,
         policy,
         policy_name: super::policy::label(arguments.policy.as_deref()),
         key,
@@ -87,7 +87,7 @@ pub fn run(
         hash: !arguments.no_hash,
         command_line,
     };
-    let progress = Progress::new(arguments.quiet);
+    let progress = Progress::new(arguments.results.quiet);
     let result = run::analyze(&request, &progress, interrupt.cancel());
     drop(progress);
     let report = match result {
@@ -106,17 +106,17 @@ pub fn run(
     );
 
     let told = outgoing.map(|outgoing| outgoing.send(&report, &request.policy));
-    let text = if arguments.json {
+    let text = if arguments.results.json.json {
         let mut document = json::AnalyzeDocument::new(&report, request.hash);
         document.alerts = told.as_ref();
         json::document(&document)?
-    } else if arguments.quiet {
+    } else if arguments.results.quiet {
         format!(
             "{}\n",
             crate::escape::line(&report.folder.to_string_lossy())
         )
     } else {
-        let key_file = arguments.key_file.as_deref();
+        let key_file = arguments.key.key_file.as_deref();
         let mut text = summary::summary(&report, request.hash, key_file, screen);
         if let Some(told) = &told {
             text.push_str(&alerts::section(told, key_file, screen));
@@ -125,6 +125,7 @@ pub fn run(
     };
     screen::print(&text)?;
     let found = arguments
+        .results
         .fail_on
         .is_some_and(|severity| report.has_finding(severity));
     Ok(if found {

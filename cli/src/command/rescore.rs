@@ -64,9 +64,9 @@ pub fn run(
     environment_key: EnvironmentKey,
     screen: &Screen,
 ) -> Result<Outcome> {
-    let key = sealing_key(arguments.key_file.as_deref(), &environment_key)?;
+    let key = sealing_key(arguments.key.key_file.as_deref(), &environment_key)?;
     let mut files = arguments.old_key_files.clone();
-    files.extend(arguments.key_file.clone());
+    files.extend(arguments.key.key_file.clone());
     let keys = keys_at_hand(&files, &environment_key)?;
     let command_line = environment_key.redacted(std::env::args_os());
     drop(environment_key);
@@ -76,22 +76,22 @@ pub fn run(
         .map(|file| super::policy::load(Some(file)))
         .transpose()?;
     let limits = policy.clone().unwrap_or_default();
-    let set = indicators(&arguments.indicators, &limits)?;
-    std::fs::create_dir_all(&arguments.out).with_context(|| {
+    let set = indicators(&arguments.known.indicators, &limits)?;
+    std::fs::create_dir_all(&arguments.results.out).with_context(|| {
         format!(
             "cannot make the folder {}",
-            escape::line(&arguments.out.to_string_lossy())
+            escape::line(&arguments.results.out.to_string_lossy())
         )
     })?;
     // Destinations are those of the policy that judges; without one, those of
     // the run's, which is not read before it was verified.
-    let outgoing = match (&policy, arguments.no_alerts) {
+    let outgoing = match (&policy, arguments.results.no_alerts) {
         (Some(policy), false) => Outgoing::prepare(
             policy,
             &key,
-            &arguments.out,
+            &arguments.results.out,
             &arguments.safety,
-            arguments.alert_timeout,
+            arguments.results.alert_timeout,
         ),
         _ => None,
     };
@@ -99,7 +99,7 @@ pub fn run(
     sandbox::enter(
         &arguments.safety,
         &sandbox::run_folders(runs),
-        std::slice::from_ref(&arguments.out),
+        std::slice::from_ref(&arguments.results.out),
     );
     let interrupt = Interrupt::listen()?;
     let Some(report) = intact(&arguments.run, &keys)? else {
@@ -115,7 +115,7 @@ pub fn run(
         manifest,
         policy: policy.unwrap_or_else(|| before.clone()),
         before,
-        out_dir: arguments.out,
+        out_dir: arguments.results.out,
         policy_name,
         indicators: set,
         key,
@@ -133,12 +133,12 @@ pub fn run(
         );
     }
     let told = outgoing.map(|outgoing| outgoing.send(&report, &request.policy));
-    let key_file = arguments.key_file.as_deref();
-    let text = if arguments.json {
+    let key_file = arguments.key.key_file.as_deref();
+    let text = if arguments.results.json.json {
         let mut document = json::AnalyzeDocument::new(&report, true);
         document.alerts = told.as_ref();
         json::document(&document)?
-    } else if arguments.quiet {
+    } else if arguments.results.quiet {
         format!("{}\n", escape::line(&report.folder.to_string_lossy()))
     } else {
         let mut text = format!(
@@ -153,6 +153,7 @@ pub fn run(
     };
     screen::print(&text)?;
     let is_found = arguments
+        .results
         .fail_on
         .is_some_and(|severity| report.has_finding(severity));
     Ok(if is_found {
@@ -194,7 +195,7 @@ pub fn matches(
         seen.push((run, report.run_id, found_of(detected)));
     }
     let is_found = seen.iter().any(|(_, _, findings)| !findings.is_empty());
-    let text = if arguments.json {
+    let text = if arguments.json.json {
         json::matches(&set, &seen)?
     } else {
         summary::matches(&set, &seen, screen)

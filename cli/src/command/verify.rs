@@ -29,7 +29,7 @@ pub fn run(
             path,
         })
         .collect();
-    screen::print(&if arguments.json {
+    screen::print(&if arguments.json.json {
         verify::json(&runs)?
     } else {
         verify::text(&runs, arguments.quiet, screen)
