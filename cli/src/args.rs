@@ -11,6 +11,8 @@ pub use groups::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use groups::severity;
+use nsforensics_engine::control::Severity;
 use std::path::PathBuf;
 
 /// The whole command line.
@@ -52,6 +54,7 @@ Exit codes:
 Examples:
   nsforensics key new nsforensics.key
   nsforensics analyze capture.pcapng --key-file nsforensics.key
+  nsforensics findings nsforensics-out/RUN --key-file nsforensics.key --severity high
   nsforensics audit nsforensics-out/RUN --key-file nsforensics.key --level L2";
 
 /// The commands.
@@ -79,6 +82,13 @@ pub enum Command {
                   neither a pass nor a failure."
     )]
     Audit(Audit),
+    /// List the findings of a run, each with its reason, numbers and evidence
+    #[command(
+        long_about = "Verifies the seal of a run, then lists its findings, worst first: what was found, why it is \
+                      a finding, what was measured, and where it stands in the captures (file, frame and byte \
+                      offset). Frames are numbered as Wireshark numbers them, from 1 in each file."
+    )]
+    Findings(Findings),
     /// Report what a run shows: the cryptography in use, as CSV or CycloneDX
     Report(Report),
     /// Write, check or show the policy
@@ -347,7 +357,12 @@ pub struct Audit {
     #[arg(long, value_name = "LEVEL", help_heading = "Selection")]
     pub level: Option<Level>,
     /// Only this control or check, such as NS-01 or NS-01.tls_version; may be repeated
-    #[arg(long = "check", value_name = "ID", help_heading = "Selection")]
+    #[arg(
+        long = "check",
+        visible_alias = "control",
+        value_name = "ID",
+        help_heading = "Selection"
+    )]
     pub checks: Vec<String>,
     /// Keys to verify with.
     #[command(flatten)]
@@ -360,6 +375,55 @@ pub struct Audit {
         help_heading = "Results"
     )]
     pub format: AuditFormat,
+    /// What the command may do.
+    #[command(flatten)]
+    pub safety: Safety,
+}
+
+/// `findings`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 done, whether or not there are findings; 1 the run's seal is broken, and nothing was
+listed; 2 it could not be done (no such run, no key for it, an unknown control, check or id).
+
+Examples:
+  nsforensics findings nsforensics-out/RUN --key-file nsforensics.key
+  nsforensics findings nsforensics-out/RUN --check NS-04 --severity medium
+  nsforensics findings nsforensics-out/RUN --host 10.20.0.7 --csv > findings.csv
+  nsforensics findings nsforensics-out/RUN --json | jq '.findings[].explanation'")]
+pub struct Findings {
+    /// Run folder
+    #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
+    pub run: PathBuf,
+    /// Only of this control or check, such as NS-04 or NS-01.tls_version; may be repeated
+    #[arg(
+        long = "check",
+        visible_alias = "control",
+        value_name = "ID",
+        help_heading = "Selection"
+    )]
+    pub checks: Vec<String>,
+    /// Only of this severity or worse
+    #[arg(long, value_name = "SEVERITY", value_parser = severity(), help_heading = "Selection")]
+    pub severity: Option<Severity>,
+    /// Only with this address or name at either end
+    #[arg(long, value_name = "HOST", help_heading = "Selection")]
+    pub host: Option<String>,
+    /// Only this finding; may be repeated
+    #[arg(long = "id", value_name = "F-ID", help_heading = "Selection")]
+    pub ids: Vec<String>,
+    /// Also what was suppressed, each with its reason
+    #[arg(long, help_heading = "Selection")]
+    pub suppressed: bool,
+    /// Keys to verify with.
+    #[command(flatten)]
+    pub keys: VerifyingKeys,
+    /// As a document or as text.
+    #[command(flatten)]
+    pub json: Json,
+    /// Print a table for spreadsheets, one line for each finding
+    #[arg(long, conflicts_with = "json", help_heading = "Results")]
+    pub csv: bool,
     /// What the command may do.
     #[command(flatten)]
     pub safety: Safety,
@@ -558,7 +622,6 @@ fn byte_size(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nsforensics_engine::control::Severity;
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -1,8 +1,10 @@
-//! Which verdicts an audit asks about: by assurance level, by name.
+//! Which verdicts an audit asks about (by assurance level, by name), and which
+//! findings a listing does.
 
 use crate::args::Level;
 use anyhow::{Result, bail};
-use nsforensics_engine::finding::{Verdict, VerdictKind};
+use nsforensics_engine::control::Severity;
+use nsforensics_engine::finding::{Finding, Verdict, VerdictKind};
 
 /// A verdict of a run and whether this audit counts it.
 #[derive(Clone, Debug)]
@@ -32,15 +34,7 @@ pub fn select(
     level: Option<Level>,
     checks: &[String],
 ) -> Result<Vec<Selected>> {
-    let known = known_names(&verdicts);
-    for name in checks {
-        if !verdicts.iter().any(|verdict| is_named(verdict, name)) {
-            bail!(
-                "--check {name}: this run has no such control or check; it has {}",
-                known.join(", ")
-            );
-        }
-    }
+    refuse_unknown(&verdicts, checks)?;
     let selected: Vec<Selected> = verdicts
         .into_iter()
         .filter(|verdict| checks.is_empty() || checks.iter().any(|name| is_named(verdict, name)))
@@ -55,15 +49,127 @@ pub fn select(
     if let Some(level) = level
         && !selected.iter().any(|selected| selected.counts)
     {
-        let names = known_names(selected.iter().map(|selected| &selected.verdict));
         bail!(
-            "assurance level {} requires none of the controls asked for ({}), so there is nothing that could \
-             pass or fail; ask for --level L2 or L3, or leave --level out",
+            "assurance level {} does not require {}, so there is nothing that could pass or fail: ask for \
+             {}, or leave --level out",
             level.name(),
-            names.join(", ")
+            asked_for(checks, &selected),
+            levels_of(&selected),
         );
     }
     Ok(selected)
+}
+
+/// What was asked for, in the words of who asked.
+fn asked_for(checks: &[String], selected: &[Selected]) -> String {
+    if !checks.is_empty() {
+        return checks
+            .iter()
+            .map(|name| crate::escape::line(name))
+            .collect::<Vec<_>>()
+            .join(", ");
+    }
+    let mut controls: Vec<&str> = selected
+        .iter()
+        .map(|selected| selected.verdict.control_id.as_str())
+        .collect();
+    controls.dedup();
+    format!("any of {}", controls.join(", "))
+}
+
+/// The levels that require any of it.
+fn levels_of(selected: &[Selected]) -> String {
+    let levels: Vec<String> = [Level::L2, Level::L3]
+        .into_iter()
+        .filter(|&level| {
+            let mut all = selected.iter();
+            all.any(|selected| requires(level, &selected.verdict))
+        })
+        .map(|level| format!("--level {}", level.name()))
+        .collect();
+    if levels.is_empty() {
+        "something else".to_owned()
+    } else {
+        levels.join(" or ")
+    }
+}
+
+/// Refuses names of controls and checks that a run knows nothing of.
+///
+/// # Errors
+///
+/// With the names that it knows.
+pub fn refuse_unknown(verdicts: &[Verdict], checks: &[String]) -> Result<()> {
+    for name in checks {
+        if !verdicts.iter().any(|verdict| is_named(verdict, name)) {
+            bail!(
+                "--check {}: this run has no such control or check; it has {}",
+                crate::escape::line(name),
+                known_names(verdicts).join(", ")
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Which findings are listed: those that everything given here fits.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// Controls and checks; none for all.
+    pub checks: Vec<String>,
+    /// The least severity.
+    pub severity: Option<Severity>,
+    /// An address, or a name, of either end.
+    pub host: Option<String>,
+    /// Ids; none for all.
+    pub ids: Vec<String>,
+    /// Whether suppressed ones are listed as well.
+    pub suppressed: bool,
+}
+
+impl Wanted {
+    /// Whether a finding is listed. One that is asked for by its id is,
+    /// suppressed or not.
+    pub fn takes(&self, finding: &Finding) -> bool {
+        let is = |known: &str, asked: &str| known.eq_ignore_ascii_case(asked);
+        let control = finding.check_id.split('.').next().unwrap_or_default();
+        let checks = &self.checks;
+        let by_check = checks.is_empty()
+            || checks
+                .iter()
+                .any(|name| is(finding.check_id, name) || is(control, name));
+        let by_host = self.host.as_deref().is_none_or(|host| {
+            let address = host.parse().ok();
+            address == Some(finding.src)
+                || address == Some(finding.dst)
+                || is(&finding.destination, host)
+        });
+        let by_id = self.ids.iter().any(|id| is(&finding.finding_id, id));
+        by_check
+            && by_host
+            && self.severity.is_none_or(|least| finding.severity >= least)
+            && (by_id || self.ids.is_empty())
+            && (by_id || self.suppressed || finding.is_open())
+    }
+
+    /// Refuses ids that no finding has: a slip of the hand must not read as
+    /// "nothing was found".
+    ///
+    /// # Errors
+    ///
+    /// With the id.
+    pub fn refuse_unknown_ids(&self, findings: &[Finding]) -> Result<()> {
+        for id in &self.ids {
+            let mut all = findings.iter();
+            if !all.any(|finding| finding.finding_id.eq_ignore_ascii_case(id)) {
+                bail!(
+                    "--id {}: this run has no such finding",
+                    crate::escape::line(id)
+                );
+            }
+        }
+        Ok(())
+    }
 }
 
 /// L1 requires none of the four controls, whatever a run claims.
@@ -155,10 +261,22 @@ mod tests {
             .expect_err("must not pass")
             .to_string();
         assert!(
-            error.contains("L1 requires none of the controls"),
+            error.contains("L1 does not require any of NS-01, NS-04")
+                && error.contains("--level L2 or --level L3"),
             "{error}"
         );
-        assert!(names(Some(Level::L2), &["NS-04"]).is_err());
+    }
+
+    #[test]
+    fn what_a_level_does_not_require_is_named() {
+        let error = names(Some(Level::L2), &["NS-04"])
+            .expect_err("must not pass")
+            .to_string();
+        assert_eq!(
+            error,
+            "assurance level L2 does not require NS-04, so there is nothing that could pass or fail: \
+             ask for --level L3, or leave --level out"
+        );
     }
 
     #[test]
@@ -180,5 +298,57 @@ mod tests {
             error.contains("NS-99") && error.contains("NS-01.tls_version"),
             "{error}"
         );
+    }
+
+    #[track_caller]
+    fn lists(wanted: &Wanted, checks: &[&str]) {
+        let report = sample::report();
+        let listed: Vec<&str> = report
+            .findings
+            .iter()
+            .filter(|finding| wanted.takes(finding))
+            .map(|finding| finding.check_id)
+            .collect();
+        assert_eq!(listed, checks, "{wanted:?}");
+    }
+
+    #[test]
+    fn findings_are_chosen_by_all_that_is_given() {
+        let report = sample::report();
+        let open = report.findings.iter().filter(|finding| finding.is_open());
+        let all: Vec<&str> = open.map(|finding| finding.check_id).collect();
+        lists(&Wanted::default(), &all);
+        let named = |name: &str| Wanted {
+            checks: vec![name.to_owned()],
+            ..Wanted::default()
+        };
+        lists(&named("ns-01.TLS_version"), &["NS-01.tls_version"; 2]);
+        lists(&named("NS-04"), &[]);
+        lists(
+            &Wanted {
+                severity: Some(Severity::High),
+                ..named("NS-01")
+            },
+            &["NS-01.plaintext", "NS-01.tls_version", "NS-01.tls_version"],
+        );
+        lists(
+            &Wanted {
+                host: Some("Files.example.org".to_owned()),
+                ..Wanted::default()
+            },
+            &["NS-01.plaintext"],
+        );
+        let first = report.findings.first().expect("a finding");
+        let by_id = Wanted {
+            ids: vec![first.finding_id.to_lowercase()],
+            ..Wanted::default()
+        };
+        lists(&by_id, &[first.check_id]);
+        assert!(by_id.refuse_unknown_ids(&report.findings).is_ok());
+        let slip = Wanted {
+            ids: vec!["F-NOSUCHTHING1".to_owned()],
+            ..Wanted::default()
+        };
+        assert!(slip.refuse_unknown_ids(&report.findings).is_err());
     }
 }

@@ -3,6 +3,7 @@
 mod alerts;
 mod analyze;
 mod audit;
+mod findings;
 mod key;
 mod policy;
 mod report;
@@ -23,6 +24,7 @@ pub fn run(cli: Cli, environment_key: EnvironmentKey) -> Result<Outcome> {
         Command::Analyze(arguments) => analyze::run(arguments, environment_key, &screen),
         Command::Verify(arguments) => verify::run(arguments, &environment_key, &screen),
         Command::Audit(arguments) => audit::run(arguments, &environment_key, &screen),
+        Command::Findings(arguments) => findings::run(arguments, &environment_key, &screen),
         Command::Report(arguments) => report::run(arguments, &environment_key),
         Command::Policy(arguments) => policy::run(arguments),
         Command::Key(arguments) => key::run(arguments, &environment_key),

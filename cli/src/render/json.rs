@@ -266,8 +266,9 @@ impl<'a> VerdictView<'a> {
     }
 }
 
+/// One finding.
 #[derive(Debug, Serialize)]
-struct FindingView<'a> {
+pub struct FindingView<'a> {
     finding_id: &'a str,
     check_id: &'a str,
     severity: &'static str,
@@ -304,7 +305,8 @@ struct FindingView<'a> {
 }
 
 impl<'a> FindingView<'a> {
-    fn new(finding: &'a Finding) -> Self {
+    /// Of a finding.
+    pub fn new(finding: &'a Finding) -> Self {
         let numbers = &finding.numbers;
         let measure = numbers.measure.as_ref();
         Self {

@@ -3,6 +3,7 @@
 
 pub mod alerts;
 pub mod audit;
+pub mod findings;
 pub mod json;
 pub mod junit;
 pub mod summary;

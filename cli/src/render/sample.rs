@@ -5,7 +5,7 @@ use nsforensics_engine::anomaly::{Anomaly, AnomalyKind};
 use nsforensics_engine::capture::CaptureSummary;
 use nsforensics_engine::control::Severity;
 use nsforensics_engine::evidence::{FlowId, PacketRef};
-use nsforensics_engine::finding::{CoverageRow, Finding, Verdict, VerdictKind};
+use nsforensics_engine::finding::{CoverageRow, Finding, Measure, Numbers, Verdict, VerdictKind};
 use nsforensics_engine::run::Report;
 use nsforensics_engine::time::CaptureTime;
 use std::net::IpAddr;
@@ -280,7 +280,7 @@ fn finding(
         IpAddr::V6(_) => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 5]),
     };
     Finding {
-        finding_id: "F-ABCDEFGHJKMN".to_owned(),
+        finding_id: format!("F-ABCDEFG{dst_port:05}"),
         ts_first: at(1),
         ts_last: at(if flow_count > 1 { 301 } else { 1 }),
         first: packet(0, 120),
@@ -295,11 +295,71 @@ fn finding(
         flow_ids: vec![FlowId(17)],
         flow_count,
         title: title.to_owned(),
-        explanation: format!("{title}: {detail} in {flow_count} flows"),
+        explanation: format!(
+            "{detail} is not what the policy asks for: {src} to {destination} port {dst_port}, seen {}",
+            match flow_count {
+                1 => format!("once at {}", at(1)),
+                _ => format!("{flow_count} times from {} to {}", at(1), at(301)),
+            }
+        ),
         attack_techniques: vec!["T1557"],
         evidence: vec![packet(0, 120)],
         prevalence_hosts: 1,
-        numbers: nsforensics_engine::finding::Numbers::default(),
+        numbers: Numbers::default(),
+    }
+}
+
+/// An indicator that matched, of low severity: last among all.
+pub fn indicator() -> Finding {
+    Finding {
+        explanation:
+            "10.0.0.5 and 192.0.2.7 port 443: name is name bad.example, which feed.csv line 7 names"
+                .to_owned(),
+        ..finding(
+            "NS-04.indicator",
+            Severity::Low,
+            "Indicator of compromise",
+            "bad.example",
+            "bad.example",
+            443,
+            2,
+        )
+    }
+}
+
+/// What a detector found, with its numbers.
+pub fn measured() -> Finding {
+    Finding {
+        explanation: "24 connections within 24 h, every 60.0 s".to_owned(),
+        evidence: vec![packet(0, 7), packet(0, 9), packet(1, 3)],
+        numbers: Numbers {
+            score: Some(0.93),
+            confidence: Some(0.5),
+            measure: Some(Measure {
+                metric: "cv".into(),
+                observed: 0.031_25,
+                threshold: 0.15,
+                comparator: "<".into(),
+                unit: "ratio".into(),
+            }),
+            interval_seconds: Some(60.0),
+            cv: Some(0.031_25),
+            samples: Some(24),
+            evidence: Some(
+                r#"{"against":["3 of 9 hosts do the same"],"phase":1.5,"terms":[{"term":"regular","value":0.031}]}"#
+                    .to_owned(),
+            ),
+            suppressed_by: None,
+        },
+        ..finding(
+            "NS-04.periodic_beaconing",
+            Severity::High,
+            "Connections at regular intervals",
+            "",
+            "bad.example",
+            8080,
+            24,
+        )
     }
 }
 

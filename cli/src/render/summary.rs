@@ -1,19 +1,24 @@
 //! What `analyze` prints: what was read, the verdicts with their coverage, the
 //! worst findings, what could not be seen, and where the results lie.
 
+use super::findings::{Depth, Files, block, by_severity};
 use super::{counts, heading, labelled, shell_word, verdict_table};
 use crate::escape;
 use crate::screen::{self, Screen, Tone};
 use nsforensics_engine::anomaly::Anomaly;
 use nsforensics_engine::capture::CaptureSummary;
-use nsforensics_engine::control::Severity;
 use nsforensics_engine::finding::{Finding, Verdict, VerdictKind};
 use nsforensics_engine::indicator::Set;
 use nsforensics_engine::run::Report;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Findings shown; the table holds all.
 const WORST: usize = 10;
+/// The check whose findings are always told, and how many of them one by one.
+const INDICATOR: &str = "NS-04.indicator";
+const NAMED_HITS: usize = 5;
 /// Files named one by one.
 const NAMED_CAPTURES: usize = 8;
 /// Kinds of damage named for one file.
@@ -359,88 +364,77 @@ fn findings(out: &mut String, report: &Report, screen: &Screen) {
     };
     if open.is_empty() {
         heading(out, screen, "FINDINGS", &kept("none in what could be seen"));
-        return;
+    } else {
+        let mut rest = kept(&by_severity(open.iter().copied()));
+        if open.len() > WORST {
+            let _ = write!(rest, "; the worst {WORST}:");
+        }
+        heading(out, screen, "FINDINGS", &rest);
     }
-    let by_severity: Vec<String> = Severity::ALL
-        .iter()
-        .filter_map(|severity| {
-            let number = open
-                .iter()
-                .filter(|finding| finding.severity == *severity)
-                .count();
-            (number > 0).then(|| format!("{} {}", screen::count(number as u64), severity.name()))
-        })
-        .collect();
-    let mut rest = kept(&by_severity.join(", "));
-    if open.len() > WORST {
-        rest.push_str(&format!("; the worst {WORST}:"));
-    }
-    heading(out, screen, "FINDINGS", &rest);
-    for (place, &finding) in open.iter().take(WORST).enumerate() {
+    let files = Files(
+        report
+            .captures
+            .iter()
+            .map(|capture| capture.file_name.as_str())
+            .collect(),
+    );
+    let (worst, others) = open.split_at(open.len().min(WORST));
+    for (place, &finding) in worst.iter().enumerate() {
         if place > 0 {
             out.push('\n');
         }
-        one_finding(out, report, finding, screen);
+        block(out, finding, &files, Depth::Short, screen);
     }
+    if !others.is_empty() {
+        out.push('\n');
+        let label = format!("{} more", screen::count(others.len() as u64));
+        labelled(out, screen, &label, 0, &by_check(others));
+    }
+    let hits: Vec<&Finding> = report
+        .findings
+        .iter()
+        .filter(|finding| finding.check_id == INDICATOR)
+        .collect();
+    indicators(out, &hits, screen);
 }
 
-/// Severity and id at the left; check, who, when and where at the right.
-fn one_finding(out: &mut String, report: &Report, finding: &Finding, screen: &Screen) {
-    const LABEL_COLUMNS: usize = "F-ABCDEFGHIJKL".len();
-    let room = screen.columns.saturating_sub(2 + LABEL_COLUMNS + 2);
-    let mut lines = screen::wrap(
-        &format!("{} {}", finding.check_id, super::what(finding)),
-        room,
+/// Counts by check, worst first: `2 NS-01.http_upgrade (high, low)`.
+fn by_check(findings: &[&Finding]) -> String {
+    let mut checks: Vec<(&str, Vec<&Finding>)> = Vec::new();
+    for &finding in findings {
+        match checks.iter_mut().find(|(id, _)| *id == finding.check_id) {
+            Some((_, known)) => known.push(finding),
+            None => checks.push((finding.check_id, vec![finding])),
+        }
+    }
+    let words: Vec<String> = checks
+        .iter()
+        .map(|(id, of_check)| format!("{id} {}", by_severity(of_check.iter().copied())))
+        .collect();
+    words.join("; ")
+}
+
+/// What the user asked to look for is never lost among the rest, however mild
+/// it is or for whatever reason it was suppressed.
+fn indicators(out: &mut String, hits: &[&Finding], screen: &Screen) {
+    if hits.is_empty() {
+        return;
+    }
+    let hosts: BTreeSet<_> = hits.iter().map(|hit| hit.src).collect();
+    let text = format!(
+        "{} on {}: {}",
+        screen::counted(hits.len() as u64, "match", "matches"),
+        screen::counted(hosts.len() as u64, "host", "hosts"),
+        by_severity(hits.iter().copied())
     );
-    if let Some(first) = lines.first_mut() {
-        *first = first.replacen(
-            finding.check_id,
-            &screen.paint(Tone::Strong, finding.check_id),
-            1,
-        );
+    heading(out, screen, "INDICATORS", &text);
+    for &hit in hits.iter().take(NAMED_HITS) {
+        let label = hit.severity.name().to_uppercase();
+        labelled(out, screen, &label, 8, &escape::line(hit.why()));
     }
-
-    let mut who = format!(
-        "{} -> {}",
-        finding.src,
-        super::endpoint(&finding.destination, finding.dst_port)
-    );
-    if finding.dst.to_string() != finding.destination {
-        who.push_str(&format!(" ({})", finding.dst));
-    }
-    let flows = screen::counted(finding.flow_count, "flow", "flows");
-    if screen::width(&who) + 2 + screen::width(&flows) <= room {
-        lines.push(format!("{who}  {flows}"));
-    } else {
-        lines.push(screen::shorten(&who, room));
-        lines.push(flows);
-    }
-
-    let mut place = format!("frame {}", screen::count(finding.first.frame));
-    if report.captures.len() > 1 {
-        let file = usize::try_from(finding.first.capture)
-            .ok()
-            .and_then(|row| report.captures.get(row))
-            .map_or("?", |capture| capture.file_name.as_str());
-        place.push_str(&format!(" of {}", escape::line(file)));
-    }
-    let when = super::span(finding.ts_first, finding.ts_last);
-    if screen::width(&when) + 2 + screen::width(&place) <= room {
-        lines.push(format!("{when}  {place}"));
-    } else {
-        lines.push(when);
-        lines.push(screen::shorten(&place, room));
-    }
-
-    let severity = screen::pad(&finding.severity.name().to_uppercase(), LABEL_COLUMNS);
-    let id = screen::pad(&finding.finding_id, LABEL_COLUMNS);
-    for (number, line) in lines.iter().enumerate() {
-        let label = match number {
-            0 => screen.paint(super::severity_tone(finding.severity), &severity),
-            1 => screen.paint(Tone::Quiet, &id),
-            _ => " ".repeat(LABEL_COLUMNS),
-        };
-        out.push_str(&format!("  {label}  {line}\n"));
+    if hits.len() > NAMED_HITS {
+        let more = screen::count((hits.len() - NAMED_HITS) as u64);
+        labelled(out, screen, "", 8, &format!("and {more} more"));
     }
 }
 
@@ -471,9 +465,6 @@ fn not_seen(out: &mut String, report: &Report, screen: &Screen) {
         return;
     }
     heading(out, screen, "NOT SEEN", "a pass says nothing about these");
-    let (partly, nothing): (Vec<&Verdict>, Vec<&Verdict>) = rows
-        .into_iter()
-        .partition(|verdict| verdict.not_observed > 0);
     let name = |verdict: &Verdict| {
         verdict
             .check_id
@@ -481,45 +472,46 @@ fn not_seen(out: &mut String, report: &Report, screen: &Screen) {
             .map(escape::line)
             .unwrap_or_default()
     };
-    let columns = partly
-        .iter()
-        .map(|verdict| screen::width(&name(verdict)))
-        .max()
-        .unwrap_or(0)
-        .min(30);
-    for verdict in partly {
-        let how_much = if verdict.not_observed >= verdict.evaluated {
-            format!("all {}", screen::count(verdict.not_observed))
-        } else {
-            format!(
-                "{} of {}",
-                screen::count(verdict.not_observed),
-                screen::count(verdict.evaluated)
-            )
+    // Checks that miss the same are told together.
+    let mut missing: Vec<(String, Vec<String>)> = Vec::new();
+    let mut needs: Vec<(String, Vec<String>)> = Vec::new();
+    for verdict in rows {
+        let (seen, groups) = match (verdict.not_observed, verdict.evaluated) {
+            (0, _) => (name(verdict), &mut needs),
+            (all, evaluated) if all >= evaluated => (
+                format!("{} (all {})", name(verdict), screen::count(all)),
+                &mut missing,
+            ),
+            (some, of) => (
+                format!(
+                    "{} ({} of {})",
+                    name(verdict),
+                    screen::count(some),
+                    screen::count(of)
+                ),
+                &mut missing,
+            ),
         };
         let why = escape::line(&reason(report, verdict));
-        labelled(
-            out,
-            screen,
-            &name(verdict),
-            columns,
-            &format!("{how_much}: {why}"),
-        );
-    }
-    // Checks that nothing concerned, gathered by what they would have needed.
-    let mut needs: Vec<(String, Vec<String>)> = Vec::new();
-    for verdict in nothing {
-        let need = escape::line(&reason(report, verdict));
-        match needs.iter_mut().find(|(known, _)| *known == need) {
-            Some((_, names)) => names.push(name(verdict)),
-            None => needs.push((need, vec![name(verdict)])),
+        match groups.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, names)) => names.push(seen),
+            None => groups.push((why, vec![seen])),
         }
     }
-    const NOTHING: &str = "nothing to judge";
-    for (place, (need, names)) in needs.iter().enumerate() {
-        let label = if place == 0 { NOTHING } else { "" };
-        let text = format!("{}: {need}", names.join(", "));
-        labelled(out, screen, label, columns.max(NOTHING.len()), &text);
+    let mut group = |why: &str, names: &[String]| {
+        for line in screen::wrap(why, screen.columns.saturating_sub(2)) {
+            out.push_str(&format!("  {line}\n"));
+        }
+        for line in screen::wrap(&names.join(", "), screen.columns.saturating_sub(6)) {
+            out.push_str(&screen.paint(Tone::Quiet, &format!("      {line}")));
+            out.push('\n');
+        }
+    };
+    for (why, names) in &missing {
+        group(why, names);
+    }
+    for (why, names) in &needs {
+        group(&format!("nothing to judge; {why}"), names);
     }
 }
 
@@ -558,9 +550,10 @@ fn results(out: &mut String, report: &Report, key_file: Option<&Path>, screen: &
             ),
         ),
         ("verify", format!("nsforensics verify {folder}{key}")),
+        ("findings", format!("nsforensics findings {folder}{key}")),
         ("audit", format!("nsforensics audit {folder}{key}")),
     ] {
-        out.push_str(&format!("  {label:<6}  {text}\n"));
+        out.push_str(&format!("  {label:<8}  {text}\n"));
     }
 }
 
@@ -573,7 +566,7 @@ mod tests {
     fn fits(text: &str, columns: usize) {
         for line in text.lines() {
             // Names that are there to be copied may be longer.
-            let copied = ["folder", "verify", "audit"]
+            let copied = ["folder", "verify", "findings", "audit"]
                 .iter()
                 .any(|label| line.trim_start().starts_with(label));
             assert!(
@@ -611,6 +604,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_among_the_worst_is_counted_and_indicators_are_told() {
+        let mut report = sample::report();
+        let worst = report.findings[0].clone();
+        report.findings.splice(0..0, vec![worst; WORST]);
+        report.findings.push(sample::indicator());
+        report.findings.push(Finding {
+            numbers: nsforensics_engine::finding::Numbers {
+                suppressed_by: Some("allowed".into()),
+                ..Default::default()
+            },
+            ..sample::indicator()
+        });
+        let text = summary(&report, true, None, &Screen::plain(100));
+        fits(&text, 100);
+        let section = text.split("\nFINDINGS").nth(1).unwrap();
+        let section = section.split("\nNOT SEEN").next().unwrap();
+        assert!(
+            section.contains("6 more  NS-01.plaintext 1 critical; NS-01.tls_version 2 high;"),
+            "{section}"
+        );
+        assert!(
+            section.contains("\nINDICATORS  2 matches on 1 host: 2 low\n"),
+            "{section}"
+        );
+        assert!(section.contains("which feed.csv line 7 names"), "{section}");
+    }
+
+    #[test]
+    fn findings_say_why() {
+        let report = sample::report();
+        let text = summary(&report, true, None, &Screen::plain(120));
+        for finding in &report.findings {
+            assert!(text.contains(finding.why()), "{}\n{text}", finding.why());
+        }
+    }
+
+    #[test]
     fn colour_adds_nothing_but_colour() {
         let plain = summary(&sample::report(), true, None, &Screen::plain(100));
         let colored = summary(
@@ -640,6 +670,7 @@ mod tests {
             evil.clone_into(&mut finding.destination);
             evil.clone_into(&mut finding.title);
             evil.clone_into(&mut finding.detail);
+            evil.clone_into(&mut finding.explanation);
         }
         for capture in &mut report.captures {
             evil.clone_into(&mut capture.path);
@@ -658,6 +689,10 @@ mod tests {
             evil.clone_into(&mut verdict.title);
         }
         report.folder = evil.into();
+        report.findings.push(Finding {
+            explanation: evil.to_owned(),
+            ..sample::indicator()
+        });
         let text = summary(&report, true, Some(Path::new(evil)), &Screen::plain(100));
         let raw: Vec<char> = text
             .chars()

@@ -255,11 +255,74 @@ fn an_audit_fails_on_what_is_selected() {
         .run_keyed(&["audit", run, "--check", "NS-99"])
         .code(2)
         .says("NS-99");
+    place
+        .run_keyed(&["audit", run, "--level", "L2", "--control", "NS-04"])
+        .code(2)
+        .says("level L2 does not require NS-04")
+        .says("ask for --level L3");
     let ended = place
         .run_keyed(&["audit", run, "--level", "L1"])
         .code(2)
-        .says("L1 requires none of the controls");
+        .says("L1 does not require any of NS-01");
     assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn all_findings_are_listed_with_reason_and_place() {
+    let place = analysed(&capture::ftp_login());
+    let folder = place.run_folder("out");
+    let run = text(&folder);
+    let listed = place.run_keyed(&["findings", run]).code(0);
+    assert_eq!(listed.stderr, "");
+    for part in [
+        "CRITICAL",
+        "NS-01.plaintext",
+        "ftp outside TLS, with credentials",
+        "10.0.0.5 -> 192.0.2.7:21",
+        "evidence    evidence.pcap: frame ",
+        " at byte ",
+        "T1040",
+    ] {
+        assert!(listed.stdout.contains(part), "{part}: {listed:#?}");
+    }
+    assert!(!listed.stdout.contains("correct-horse"), "{listed:#?}");
+
+    let document = json(&place.run_keyed(&["findings", run, "--json"]).code(0).stdout);
+    let findings = document["findings"].as_array().expect("findings");
+    assert_eq!(document["schema"], "nsforensics.findings/1");
+    assert_eq!(document["total"], findings.len());
+    let csv = place.run_keyed(&["findings", run, "--csv"]).code(0).stdout;
+    assert_eq!(csv.split_terminator("\r\n").count(), findings.len() + 1);
+
+    let count = |options: &[&str]| {
+        let arguments = [&["findings", run, "--json"], options].concat();
+        let document = json(&place.run_keyed(&arguments).code(0).stdout);
+        document["findings"].as_array().expect("findings").len()
+    };
+    let of_plaintext = count(&["--check", "NS-01.plaintext"]);
+    assert!(of_plaintext > 0 && of_plaintext <= count(&["--control", "NS-01"]));
+    assert_eq!(count(&["--control", "NS-02"]), 0);
+    assert!((1..=findings.len()).contains(&count(&["--severity", "critical"])));
+    assert_eq!(count(&["--host", "10.0.0.5"]), findings.len());
+    assert_eq!(count(&["--host", "10.0.0.6"]), 0);
+    let id = findings[0]["finding_id"].as_str().expect("an id");
+    assert_eq!(count(&["--id", id]), 1);
+
+    place
+        .run_keyed(&["findings", run, "--id", "F-NOSUCHTHING2"])
+        .code(2)
+        .says("F-NOSUCHTHING2");
+    place
+        .run_keyed(&["findings", run, "--check", "NS-99"])
+        .code(2)
+        .says("NS-99");
+    place
+        .run_keyed(&["findings", run, "--json", "--csv"])
+        .code(2);
+    std::fs::write(folder.join("findings.parquet"), "changed").expect("written");
+    let broken = place.run_keyed(&["findings", run]).code(1);
+    assert_eq!(broken.stdout, "");
+    assert!(broken.stderr.contains("findings.parquet"), "{broken:#?}");
 }
 
 #[test]

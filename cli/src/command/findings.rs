@@ -1,0 +1,53 @@
+//! `findings`: the seal first, then every finding that was asked for.
+
+use super::audit::intact;
+use crate::Outcome;
+use crate::args::Findings as Arguments;
+use crate::render::findings::{self, Listing};
+use crate::sandbox;
+use crate::screen::{self, Screen};
+use crate::secret::{EnvironmentKey, keys_at_hand};
+use crate::selection::{Wanted, refuse_unknown};
+use anyhow::Result;
+use nsforensics_engine::table::read;
+
+pub fn run(
+    arguments: Arguments,
+    environment_key: &EnvironmentKey,
+    screen: &Screen,
+) -> Result<Outcome> {
+    let keys = keys_at_hand(&arguments.keys.key_files, environment_key)?;
+    let run = std::slice::from_ref(&arguments.run);
+    sandbox::enter(&arguments.safety, &sandbox::run_folders(run), &[]);
+    let Some(report) = intact(&arguments.run, &keys)? else {
+        return Ok(Outcome::Found);
+    };
+    refuse_unknown(&read::verdicts(&report.folder)?, &arguments.checks)?;
+    let all = read::findings(&report.folder)?;
+    let wanted = Wanted {
+        checks: arguments.checks,
+        severity: arguments.severity,
+        host: arguments.host,
+        ids: arguments.ids,
+        suppressed: arguments.suppressed,
+    };
+    wanted.refuse_unknown_ids(&all)?;
+    let total = all.len();
+    let listing = Listing {
+        run_id: report.run_id.unwrap_or_default(),
+        captures: read::captures(&report.folder)?,
+        findings: all
+            .into_iter()
+            .filter(|finding| wanted.takes(finding))
+            .collect(),
+        total,
+    };
+    screen::print(&if arguments.json.json {
+        findings::json(&listing)?
+    } else if arguments.csv {
+        findings::csv(&listing)
+    } else {
+        findings::text(&listing, screen)
+    })?;
+    Ok(Outcome::Clean)
+}
