@@ -34,7 +34,7 @@ fn manifest(run: &Path) -> Value {
     json(&std::fs::read_to_string(run.join("manifest.json")).expect("a manifest"))
 }
 
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "captures",
     "captures_interfaces",
     "flows",
@@ -42,6 +42,7 @@ const TABLES: [&str; 11] = [
     "dns_queries",
     "certificates",
     "http_transactions",
+    "credentials",
     "anomalies",
     "findings",
     "coverage",

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 /// Tables that are copied as they are.
-const FACTS: [&str; 8] = [
+const FACTS: [&str; 9] = [
     "captures",
     "captures_interfaces",
     "flows",
@@ -37,6 +37,7 @@ const FACTS: [&str; 8] = [
     "dns_queries",
     "certificates",
     "http_transactions",
+    "credentials",
     "anomalies",
 ];
 
