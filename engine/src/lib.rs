@@ -19,6 +19,7 @@ pub mod control;
 pub mod finding;
 pub mod table;
 pub mod behaviour;
+pub mod rule;
 pub mod seal;
 pub mod inventory;
 pub mod run;

@@ -298,6 +298,15 @@ pub struct Judged {
     pub dropped: u64,
 }
 
+impl Judged {
+    /// Takes findings that no check of ours made, within the limit.
+    pub fn add(&mut self, findings: Vec<Finding>, most: usize) {
+        self.findings.extend(findings);
+        self.dropped += detected::hold(&mut self.findings, most);
+        sort_findings(&mut self.findings);
+    }
+}
+
 impl Gatherer {
     /// Gathers by this policy.
     pub fn new(policy: &Policy) -> Self {

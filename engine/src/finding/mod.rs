@@ -87,6 +87,16 @@ fn place_of(src: IpAddr, destination: &str, dst_port: u16) -> String {
     format!(": {src} to {destination} port {dst_port}, seen ")
 }
 
+/// The id of a finding about this subject.
+pub(crate) fn id_of(
+    parts: &[&str; 4],
+    dst_port: u16,
+    check_id: &str,
+    first: CaptureTime,
+) -> String {
+    gather::finding_id(gather::spread(parts, dst_port), check_id, first)
+}
+
 /// One row of the `coverage` table: a check over one capture file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoverageRow {

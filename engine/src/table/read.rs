@@ -457,7 +457,7 @@ fn severity(name: &str) -> Result<Severity, String> {
 /// Check and technique ids are `&'static str` in the engine, where they come
 /// from its own lists. Read back, each different one is kept for good; a bound
 /// keeps a forged table from making that a leak.
-fn intern(text: &str) -> Result<&'static str, String> {
+pub(crate) fn intern(text: &str) -> Result<&'static str, String> {
     const MOST: usize = 4_096;
     static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut known = KNOWN

@@ -1,0 +1,200 @@
+use super::*;
+use crate::evidence::FlowId;
+use serde_json::{Value, json};
+
+fn rules(text: &str) -> Rules {
+    Rules::parse("r.yaml", text.as_bytes())
+}
+
+const GOOD: &str = "id: telnet\ntext: Telnet\nseverity: high\nattack: [T1021]\n\
+                    query: SELECT src_ip, dst_ip FROM flows\n";
+
+/// Says what it was given.
+#[derive(Debug)]
+struct Fixed(Vec<(usize, Heard)>, Result<(), String>);
+
+impl Asker for Fixed {
+    fn ask(&self, _: &Path, _: &[&str], each: &mut dyn FnMut(usize, Heard)) -> Result<(), String> {
+        for (number, heard) in &self.0 {
+            each(*number, heard.clone());
+        }
+        self.1.clone()
+    }
+}
+
+fn row(value: Value) -> Heard {
+    Heard::Row(value.as_object().expect("an object").clone())
+}
+
+fn run(rules: &Rules, heard: Vec<(usize, Heard)>, most: usize) -> (Vec<Finding>, Vec<String>) {
+    rules.run(&Fixed(heard, Ok(())), Path::new("x"), most)
+}
+
+#[test]
+fn rules_are_read_alone_and_in_lists() {
+    let one = rules(GOOD);
+    assert_eq!((one.rules.len(), one.problems.len()), (1, 0), "{one:?}");
+    assert_eq!(one.rules[0].check_id, "RULE.telnet");
+    assert_eq!(
+        (one.rules[0].severity, one.rules[0].line),
+        (Severity::High, 1)
+    );
+    assert_eq!(one.rules[0].attack, ["T1021"]);
+    let many = rules(
+        "# comment\nrules:\n  - id: a\n    text: A\n    query: SELECT 1\n  - text: B\n    id: b\n    query: SELECT 2\n",
+    );
+    let seen: Vec<_> = many
+        .rules
+        .iter()
+        .map(|rule| (rule.check_id, rule.line))
+        .collect();
+    assert_eq!(seen, [("RULE.a", 3), ("RULE.b", 7)], "{many:?}");
+    assert_eq!(many.rules[0].severity, Severity::Medium);
+    assert_eq!((many.files[0].rules, many.files[0].problems), (2, 0));
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_line_and_the_rest_stays() {
+    for (text, line, word) in [
+        ("id: a\ntext: A\nquery: x\nseverty: high\n", 4, "severty"),
+        ("id: a\ntext: A\nseverity: bad\nquery: x\n", 3, "critical"),
+        ("id: A B\ntext: A\nquery: x\n", 1, "lower-case"),
+        ("id: a\ntext: A\nattack: [x y]\nquery: x\n", 3, "T1071.001"),
+        ("text: A\nquery: x\n", 1, "id: is missing"),
+        ("\n\nid: a\ntext: A\nquery: 7\n", 5, "must be a text"),
+        ("- id: a\n", 1, "no rule"),
+        ("id: a\ntext: [\nquery: x\n", 2, "bracket"),
+        ("rules: 7\n", 1, ""),
+        ("", 1, ""),
+    ] {
+        let rules = rules(text);
+        assert!(rules.rules.is_empty(), "{text}");
+        assert_eq!(rules.problems.len(), 1, "{text}: {rules:?}");
+        let problem = &rules.problems[0];
+        assert!(problem.starts_with(&format!("r.yaml:{line}:")), "{problem}");
+        assert!(problem.contains(word), "{problem}");
+        assert_eq!((rules.files[0].rules, rules.files[0].problems), (0, 1));
+    }
+    // Neighbours of a broken rule stay; the second of one name is the broken one.
+    let list = "rules:\n  - {id: a, text: A, query: x}\n  - id: b\n    txt: B\n  - {id: a, text: A, query: x}\n  - {id: c, text: C, query: x}\n";
+    let rules = rules(list);
+    let ids: Vec<_> = rules.rules.iter().map(|rule| rule.check_id).collect();
+    assert_eq!(ids, ["RULE.a", "RULE.c"]);
+    assert!(rules.problems[0].starts_with("r.yaml:4: txt"), "{rules:?}");
+    assert!(rules.problems[1].starts_with("r.yaml:5: id: a is taken"));
+}
+
+#[test]
+fn rows_of_one_subject_are_one_finding() {
+    let rules = rules(GOOD);
+    let at = |ts: i64, src: &str| {
+        row(json!({
+            "src_ip": src, "dst_ip": "192.0.2.7", "dst_port": 23, "flow_id": ts, "ts": ts,
+            "capture": 0, "first_frame": ts, "first_offset": 9, "detail": "x",
+        }))
+    };
+    let heard = vec![
+        (0, at(5, "10.0.0.5")),
+        (0, at(3, "10.0.0.5")),
+        (0, at(4, "10.0.0.6")),
+        (0, Heard::End),
+    ];
+    let (findings, problems) = run(&rules, heard, 10);
+    assert_eq!(problems, [""; 0]);
+    assert_eq!(findings.len(), 2);
+    let first = &findings[0];
+    assert_eq!((first.flow_count, first.prevalence_hosts), (2, 2));
+    assert_eq!(
+        (first.ts_first.as_nanos(), first.ts_last.as_nanos()),
+        (3, 5)
+    );
+    assert_eq!(first.flow_ids, [FlowId(3), FlowId(5)]);
+    assert_eq!(first.first.frame, 3);
+    assert!(first.finding_id.starts_with("F-"));
+    assert_ne!(first.finding_id, findings[1].finding_id);
+}
+
+#[test]
+fn rows_that_say_not_where_they_stand_have_no_evidence() {
+    let bare = row(json!({"src_ip": "10.0.0.5", "dst_ip": "2001:db8::7", "dst_port": null}));
+    let (findings, _) = run(&rules(GOOD), vec![(0, bare), (0, Heard::End)], 10);
+    let found = &findings[0];
+    assert_eq!(
+        (found.dst_port, found.destination.as_str()),
+        (0, "2001:db8::7")
+    );
+    assert!(found.flow_ids.is_empty() && found.evidence.is_empty());
+    assert_eq!(
+        found.explanation,
+        "Telnet: 10.0.0.5 to 2001:db8::7 port 0, 1 row"
+    );
+}
+
+#[test]
+fn a_broken_query_is_told_and_the_others_run() {
+    let rules = rules(
+        "rules:\n  - id: a\n    text: A\n    query: |\n      SELECT 1\n      FROM x\n  - id: b\n    text: B\n    query: q\n  - id: c\n    text: C\n    query: z\n",
+    );
+    assert_eq!(rules.rules.len(), 3, "{rules:?}");
+    let good = row(json!({"src_ip": "10.0.0.5", "dst_ip": "192.0.2.7"}));
+    let trouble = Trouble {
+        message: "no such table: x".to_owned(),
+        at: Some("SELECT 1\nFROM ".len()),
+    };
+    let heard = vec![
+        (0, good.clone()),
+        (0, Heard::Failed(trouble)),
+        (1, row(json!({"src_ip": "10.0.0.5"}))),
+        (1, Heard::End),
+        (2, row(json!({"src_ip": "10.0.0.9", "dst_ip": "192.0.2.7"}))),
+        (2, Heard::Again),
+        (2, good),
+        (2, Heard::End),
+    ];
+    let (findings, problems) = run(&rules, heard, 10);
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].check_id, "RULE.c");
+    assert_eq!(findings[0].src.to_string(), "10.0.0.5");
+    assert_eq!(problems[0], "r.yaml:6: RULE.a: no such table: x");
+    assert_eq!(problems[1], "r.yaml:7: RULE.b: the query must give dst_ip");
+}
+
+#[test]
+fn whatever_ends_early_is_told_of_every_rule_that_was_not_asked() {
+    let rules = rules(
+        "rules:\n  - {id: a, text: A, query: x}\n  - {id: b, text: B, query: q}\n  - {id: c, text: C, query: z}\n",
+    );
+    let asker = Fixed(vec![(0, Heard::End)], Err("it ended".to_owned()));
+    let (_, problems) = rules.run(&asker, Path::new("x"), 10);
+    assert_eq!(
+        problems,
+        [
+            "r.yaml:3: RULE.b: was not asked: it ended",
+            "r.yaml:4: RULE.c: was not asked: it ended"
+        ]
+    );
+}
+
+#[test]
+fn more_findings_than_the_limit_are_counted() {
+    let mut heard: Vec<_> = (0..7)
+        .map(|host| {
+            let src = format!("10.0.0.{host}");
+            (0, row(json!({"src_ip": src, "dst_ip": "192.0.2.7"})))
+        })
+        .collect();
+    heard.push((0, Heard::End));
+    let (findings, problems) = run(&rules(GOOD), heard, 5);
+    assert_eq!(findings.len(), 5);
+    assert!(problems[0].contains("2 rows"), "{problems:?}");
+}
+
+#[test]
+fn the_examples_are_rules() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules/examples");
+    let rules = Rules::load(&[folder]).expect("readable");
+    assert!(
+        rules.rules.len() >= 2 && rules.problems.is_empty(),
+        "{rules:?}"
+    );
+}
