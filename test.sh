@@ -13,6 +13,7 @@ step "clippy"
 cargo clippy --quiet --workspace --all-targets -- -D warnings
 
 step "tests"
+cargo build --quiet -p nsforensics-analytics
 cargo test --quiet --workspace
 
 step "alerts against rsyslog"
@@ -28,7 +29,7 @@ echo "no difference"
 
 step "fuzzing (${FUZZ_SECONDS:-60} s)"
 if rustup run nightly cargo fuzz --version >/dev/null 2>&1; then
-    targets=(capture decode tls decrypt keylog session datagrams http dns x509 pki policy manifest indicators)
+    targets=(capture decode tls decrypt keylog session datagrams http dns x509 pki policy manifest indicators rules)
     each=$(( ${FUZZ_SECONDS:-60} / ${#targets[@]} + 1 ))
     for target in "${targets[@]}"; do
         rustup run nightly cargo fuzz run "$target" -- -max_total_time="$each" -verbosity=0

@@ -148,6 +148,9 @@ pub struct Analyze {
     /// What is known to be bad.
     #[command(flatten)]
     pub known: Known,
+    /// Rules of your own: files or folders of YAML; may be repeated (needs nsforensics-sql)
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, help_heading = "Policy and indicators")]
+    pub rules: Vec<PathBuf>,
     /// The key that seals the run.
     #[command(flatten)]
     pub key: SealingKey,
@@ -203,6 +206,9 @@ pub struct Rescore {
     /// What is known to be bad.
     #[command(flatten)]
     pub known: Known,
+    /// Rules of your own: files or folders of YAML; may be repeated (needs nsforensics-sql)
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, help_heading = "Policy and indicators")]
+    pub rules: Vec<PathBuf>,
     /// The key that seals the new run, and verifies the old one unless told otherwise.
     #[command(flatten)]
     pub key: SealingKey,

@@ -13,6 +13,7 @@ mod interrupt;
 mod logs;
 mod progress;
 mod render;
+mod rules;
 mod sandbox;
 mod screen;
 mod secret;

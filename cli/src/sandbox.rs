@@ -53,6 +53,36 @@ pub fn enter_for_network(no_sandbox: bool, writable: &[PathBuf]) {
     report(&files, &calls, "alerts are delivered");
 }
 
+/// Starts a program that reads `readable` and writes below `scratch`, and may do
+/// nothing else: no network, no other program. What it may is settled in a thread
+/// of its own, from which it inherits it.
+pub fn spawn(
+    mut command: std::process::Command,
+    program: &Path,
+    readable: &[PathBuf],
+    scratch: &Path,
+    no_sandbox: bool,
+) -> Result<std::process::Child> {
+    if no_sandbox {
+        return Ok(command.spawn()?);
+    }
+    let (readable, scratch) = (readable.to_vec(), vec![scratch.to_owned()]);
+    let program = program.to_owned();
+    let thread = std::thread::Builder::new().spawn(move || {
+        let files = confine(&readable, &scratch, Some(&program), Network::None);
+        let calls = refuse_calls_but(Network::None, &[libc::SYS_execve]);
+        report(&files, &calls, "queries are answered");
+        command.spawn()
+    })?;
+    match thread.join() {
+        Ok(spawned) => Ok(spawned?),
+        Err(_) => anyhow::bail!("the thread that starts it failed"),
+    }
+}
+
+/// Where a program's own libraries are.
+const LIBRARIES: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/etc/ld.so.cache"];
+
 /// What a process may do with the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Network {
@@ -128,6 +158,16 @@ fn confine_files(
     writable: &[PathBuf],
     network: Network,
 ) -> Result<RulesetStatus> {
+    confine(readable, writable, None, network)
+}
+
+/// `program`: the one that may be started.
+fn confine(
+    readable: &[PathBuf],
+    writable: &[PathBuf],
+    program: Option<&Path>,
+    network: Network,
+) -> Result<RulesetStatus> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     // Plain files and folders only: no devices, sockets, pipes or links.
     let write = read
@@ -147,7 +187,14 @@ fn confine_files(
     let mut ruleset = ruleset.scope(Scope::from_all(TRIED))?.create()?;
     let own = OWN_READS.iter().map(PathBuf::from);
     let reads = path_beneath_rules(own.chain(readable.iter().cloned()), read);
-    for rule in reads.chain(path_beneath_rules(writable, write)) {
+    let run = read | AccessFs::Execute;
+    let of_program = program.map(Path::to_owned).into_iter();
+    let libraries = LIBRARIES
+        .iter()
+        .map(PathBuf::from)
+        .filter(|_| program.is_some());
+    let runs = path_beneath_rules(of_program.chain(libraries), run);
+    for rule in reads.chain(path_beneath_rules(writable, write)).chain(runs) {
         // What cannot be named in a rule (a link to a pipe, say) stays refused.
         if let Err(error) = (&mut ruleset).add_rule(rule?) {
             tracing::debug!(%error, "no rule");
@@ -161,6 +208,11 @@ fn confine_files(
 }
 
 fn refuse_calls(network: Network) -> Result<()> {
+    refuse_calls_but(network, &[])
+}
+
+/// The same, but for some that are needed.
+fn refuse_calls_but(network: Network, needed: &[i64]) -> Result<()> {
     let architecture =
         TargetArch::try_from(std::env::consts::ARCH).context("no filter for this processor")?;
     let of_network: &[i64] = match network {
@@ -170,6 +222,7 @@ fn refuse_calls(network: Network) -> Result<()> {
     let refused: BTreeMap<i64, Vec<_>> = REFUSED
         .iter()
         .chain(of_network)
+        .filter(|call| !needed.contains(call))
         .map(|&call| (call, Vec::new()))
         .collect();
     let filter = SeccompFilter::new(
@@ -325,6 +378,44 @@ mod tests {
         })
         .join()
         .expect("the thread ends");
+    }
+
+    #[test]
+    fn a_program_that_is_started_reads_what_it_may_and_no_more() {
+        let (given, scratch, other) = (
+            tempfile::tempdir().expect("a folder"),
+            tempfile::tempdir().expect("a folder"),
+            tempfile::tempdir().expect("a folder"),
+        );
+        let (open, secret) = (given.path().join("open"), other.path().join("secret"));
+        std::fs::write(&open, "open").expect("written");
+        std::fs::write(&secret, "secret").expect("written");
+        let program = ["/usr/bin/cat", "/bin/cat"].map(Path::new);
+        let Some(program) = program.into_iter().find(|path| path.exists()) else {
+            eprintln!("skipped: no cat here");
+            return;
+        };
+        let program = program.canonicalize().expect("a program");
+        let read = |file: &Path| {
+            let mut command = std::process::Command::new(&program);
+            command
+                .arg(file)
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped());
+            let readable = [given.path().to_owned()];
+            let child = spawn(command, &program, &readable, scratch.path(), false);
+            let output = child.expect("started").wait_with_output();
+            output.expect("ended").stdout
+        };
+        assert_eq!(read(&open), b"open");
+        let is_enforced = confined(given.path(), scratch.path(), |files, _| files.is_ok());
+        if is_enforced {
+            assert_eq!(read(&secret), b"");
+        } else {
+            eprintln!("skipped: no Landlock here");
+        }
+        // Whoever started it is as free as before.
+        assert_eq!(std::fs::read(&secret).expect("readable"), b"secret");
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("policy", policy),
     ("manifest", manifest),
     ("indicators", indicators),
+    ("rules", rules),
 ];
 
 /// Any chunk size gives the same packets and the same damage.
@@ -482,6 +483,28 @@ pub fn policy(bytes: &[u8]) {
         let again = Policy::from_yaml(&policy.to_yaml(), "again").expect("what is written reads");
         assert_eq!(again.digest(), policy.digest());
     }
+}
+
+/// A file of rules gives what it gives, however often it is read; what is wrong is
+/// told with a line of the file.
+pub fn rules(bytes: &[u8]) {
+    use nsforensics_engine::rule::Rules;
+    let rules = Rules::parse("fuzz", bytes);
+    let lines = 1 + bytes.iter().filter(|&&byte| byte == b'\n').count();
+    for problem in &rules.problems {
+        let rest = problem.strip_prefix("fuzz:").expect("the file");
+        let line = rest.split(':').next().expect("a line");
+        let line: usize = line.parse().expect("a number");
+        assert!(
+            (1..=lines.max(1)).contains(&line),
+            "{problem}: {lines} lines"
+        );
+    }
+    for rule in &rules.rules {
+        assert!(rule.check_id.starts_with("RULE.") && !rule.query.is_empty());
+    }
+    let again = Rules::parse("fuzz", bytes);
+    assert_eq!(again.problems, rules.problems);
 }
 
 /// A file of indicators gives what it gives, however often it is read, and every

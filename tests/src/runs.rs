@@ -91,6 +91,7 @@ pub fn run_all(
         policy_name: "built-in".to_owned(),
         key: Key::from_secret(SECRET).expect("the test key is long enough"),
         indicators: None,
+        rules: None,
         key_logs: how
             .key_logs
             .iter()

@@ -56,6 +56,12 @@ pub fn run(
             arguments.results.alert_timeout,
         )
     };
+    let rules = crate::rules::prepare(
+        &arguments.rules,
+        std::slice::from_ref(&arguments.results.out),
+        &arguments.results.out,
+        arguments.safety.no_sandbox,
+    )?;
     let readable = sandbox::inputs(&arguments.captures);
     sandbox::enter(
         &arguments.safety,
@@ -82,6 +88,7 @@ pub fn run(
         key_logs,
         validator,
         indicators,
+        rules,
         threads: arguments.threads.map(usize::from),
         chunk_bytes: arguments.chunk_size,
         hash: !arguments.no_hash,

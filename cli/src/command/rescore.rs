@@ -96,6 +96,12 @@ pub fn run(
         _ => None,
     };
     let runs = std::slice::from_ref(&arguments.run);
+    let rules = crate::rules::prepare(
+        &arguments.rules,
+        &sandbox::run_folders(runs),
+        &arguments.results.out,
+        arguments.safety.no_sandbox,
+    )?;
     sandbox::enter(
         &arguments.safety,
         &sandbox::run_folders(runs),
@@ -118,6 +124,7 @@ pub fn run(
         out_dir: arguments.results.out,
         policy_name,
         indicators: set,
+        rules,
         key,
         command_line,
     };

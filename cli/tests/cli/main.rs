@@ -8,6 +8,7 @@ mod help;
 mod keys;
 mod proofs;
 mod receivers;
+mod rules;
 mod runs;
 mod secrets;
 mod support;

@@ -35,6 +35,7 @@ use crate::indicator::Set;
 use crate::pki::Validator;
 use crate::policy::Policy;
 use crate::proto::credential::Redactor;
+use crate::rule::{RuleFile, RuleSet};
 use crate::seal::{
     InputEntry, Key, ManifestInput, OutputSet, Purpose, RowCounts, RunFolder, TrustStoreEntry,
 };
@@ -69,6 +70,8 @@ pub struct Request {
     pub key_logs: Vec<KeyLogText>,
     /// Threat intelligence of the user.
     pub indicators: Option<Arc<Set>>,
+    /// Rules of the user.
+    pub rules: Option<RuleSet>,
     /// Worker threads; `None` for one per core.
     pub threads: Option<usize>,
     /// Bytes of a chunk; `None` for the default. Results do not depend on it.
@@ -263,7 +266,15 @@ impl Run<'_> {
             outputs.push_anomaly(anomaly.clone())?;
         }
         let files = u32::try_from(captures.len()).unwrap_or(u32::MAX);
-        let judged = gathered.gatherer.finish(policy, detected, files);
+        let mut judged = gathered.gatherer.finish(policy, detected, files);
+        if let Some(rules) = &request.rules {
+            let (findings, told) = rules.run(folder.partial_path(), policy.limits.max_findings);
+            for problem in &told {
+                self.observer.warning(problem);
+            }
+            problems.extend(told);
+            judged.add(findings, policy.limits.max_findings);
+        }
         for (capture, summary) in (0_u32..).zip(&captures) {
             outputs.push_capture(capture, summary.clone())?;
         }
@@ -360,6 +371,7 @@ impl Run<'_> {
             exit_status: 0,
             errors,
             indicators: request.indicators.clone(),
+            rules: rule_files(&request.rules),
             rescored: None,
         }
     }
@@ -463,6 +475,12 @@ impl Run<'_> {
             Ok(())
         }
     }
+}
+
+/// The files that rules came from.
+fn rule_files(rules: &Option<RuleSet>) -> Vec<RuleFile> {
+    let files = rules.as_ref().map(|set| set.rules.files.clone());
+    files.unwrap_or_default()
 }
 
 /// Open findings by severity, and those that are not open.

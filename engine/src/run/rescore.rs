@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::finding::{Earlier, Finding, judge_again, not_carried};
 use crate::indicator::Set;
 use crate::policy::Policy;
+use crate::rule::RuleSet;
 use crate::seal::{
     InputEntry, Key, Ledger, Manifest, ManifestInput, Rescored, RunFolder, TrustStoreEntry,
     copy_output,
@@ -58,6 +59,8 @@ pub struct Again {
     pub policy_name: String,
     /// Threat intelligence.
     pub indicators: Option<Arc<Set>>,
+    /// Rules of the user.
+    pub rules: Option<RuleSet>,
     /// Keys the new seal.
     pub key: Key,
     /// The command line, secrets removed, for the manifest.
@@ -109,7 +112,15 @@ pub fn rescore(request: &Again, cancel: &AtomicBool) -> Result<Report> {
         verdicts: read::verdicts(&request.run)?,
     };
     let files = u32::try_from(captures.len()).unwrap_or(u32::MAX);
-    let judged = judge_again(earlier, &request.before, policy, detected, files);
+    let mut judged = judge_again(earlier, &request.before, policy, detected, files);
+    if let Some(rules) = &request.rules {
+        let (findings, told) = rules.run(&request.run, policy.limits.max_findings);
+        for problem in &told {
+            tracing::warn!("{problem}");
+        }
+        errors.extend(told);
+        judged.add(findings, policy.limits.max_findings);
+    }
     let meta = FileMeta {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         policy_sha256: hex(&policy.digest()),
@@ -217,6 +228,7 @@ fn manifest(
         exit_status: 0,
         errors,
         indicators: request.indicators.clone(),
+        rules: super::rule_files(&request.rules),
         rescored: Some(Rescored {
             run_id: request.manifest.run_id.clone(),
             manifest_hmac: request.manifest.hmac.clone(),

@@ -7,6 +7,7 @@ use super::folder::{manifest_mac, moment};
 use super::key::Key;
 use crate::error::{Error, Result};
 use crate::indicator::Set;
+use crate::rule::RuleFile;
 use crate::table::SCHEMA_VERSION;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -91,6 +92,8 @@ pub struct ManifestInput {
     pub errors: Vec<String>,
     /// Threat intelligence that the run was matched against.
     pub indicators: Option<Arc<Set>>,
+    /// Files of rules that were asked.
+    pub rules: Vec<RuleFile>,
     /// The run that this one judges again.
     pub rescored: Option<Rescored>,
 }
@@ -143,6 +146,19 @@ pub(super) fn sealed_manifest(
             })
         })
         .collect();
+    let rules: Vec<Value> = input
+        .rules
+        .iter()
+        .map(|file| {
+            json!({
+                "path": file.path,
+                "size_bytes": safe(file.size_bytes),
+                "sha256": file.sha256,
+                "rules": safe(file.rules),
+                "problems": safe(file.problems),
+            })
+        })
+        .collect();
     let counts: Map<String, Value> = input
         .counts
         .iter()
@@ -183,6 +199,7 @@ pub(super) fn sealed_manifest(
             "not_judged_again": run.not_judged_again,
         })),
         "indicators": indicators,
+        "rules": rules,
         "previous_seals": [],
         "counts": counts,
         "exit_status": input.exit_status,

@@ -50,6 +50,7 @@ fn input() -> ManifestInput {
         counts: BTreeMap::from([("high".into(), 1)]),
         exit_status: 0,
         indicators: None,
+        rules: Vec::new(),
         rescored: None,
         errors: Vec::new(),
     }
