@@ -12,6 +12,19 @@ cargo fmt --all -- --check
 step "clippy"
 cargo clippy --quiet --workspace --all-targets -- -D warnings
 
+step "dependencies"
+if cargo deny --version >/dev/null 2>&1; then
+    cargo deny --all-features check --hide-inclusion-graph bans licenses sources
+    # Needs the advisory database, which a machine without the network lacks.
+    if cargo deny fetch db >/dev/null 2>&1; then
+        cargo deny --all-features check --hide-inclusion-graph advisories
+    else
+        echo "SKIPPED: the advisory database cannot be fetched"
+    fi
+else
+    echo "SKIPPED: install cargo-deny for licences, sources and advisories"
+fi
+
 step "tests"
 cargo build --quiet -p nsforensics-analytics
 cargo test --quiet --workspace
