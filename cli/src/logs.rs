@@ -26,6 +26,11 @@ pub fn complain(message: &str) {
     progress::around(|| drop(std::io::stderr().lock().write_all(line.as_bytes())));
 }
 
+/// Says what does not keep something from being done, but should be known.
+pub fn warn(message: &str) {
+    tracing::warn!("{message}");
+}
+
 /// Starts logging; call once, before anything that logs.
 pub fn start(common: &Common) {
     let level = match (common.log_level, common.log_format) {

@@ -3,10 +3,12 @@
 use crate::Outcome;
 use crate::args::Policy as Arguments;
 use crate::escape;
+use crate::logs;
 use crate::render::shell_word;
 use crate::screen;
 use anyhow::{Context as _, Result, bail};
-use nsforensics_engine::policy::{EXAMPLE, Policy};
+use nsforensics_engine::control::suites::unmatched;
+use nsforensics_engine::policy::{EXAMPLE, Policy, line_of_item};
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
@@ -17,8 +19,14 @@ pub fn run(arguments: Arguments) -> Result<Outcome> {
     match arguments {
         Arguments::Init { file } => init(&file)?,
         Arguments::Check { file } => {
-            load(Some(&file))?;
-            screen::print(&format!("{}: usable\n", name(&file)))?;
+            let (_, warnings) = read(&file)?;
+            warnings.iter().for_each(|warning| logs::warn(warning));
+            let number = warnings.len() as u64;
+            let but = match number {
+                0 => String::new(),
+                _ => format!(", with {}", screen::counted(number, "warning", "warnings")),
+            };
+            screen::print(&format!("{}: usable{but}\n", name(&file)))?;
         }
         Arguments::Show { file } => {
             screen::print(&escape::block(&load(file.as_deref())?.to_yaml()))?
@@ -27,11 +35,23 @@ pub fn run(arguments: Arguments) -> Result<Outcome> {
     Ok(Outcome::Clean)
 }
 
-/// The policy of a file, or the built-in one.
+/// The policy of a file, or the built-in one; warnings go to the log.
 pub fn load(file: Option<&Path>) -> Result<Policy> {
     let Some(file) = file else {
         return Ok(Policy::built_in());
     };
+    let (policy, warnings) = read(file)?;
+    warnings.iter().for_each(|warning| logs::warn(warning));
+    Ok(policy)
+}
+
+/// The policy of a file, and what in it has no effect.
+///
+/// # Errors
+///
+/// When it cannot be read, or names a cipher suite that there is not: a
+/// misspelt name must not pass for a suite that nobody uses.
+fn read(file: &Path) -> Result<(Policy, Vec<String>)> {
     let mut text = String::new();
     std::fs::File::open(file)
         .and_then(|opened| opened.take(LONGEST_POLICY + 1).read_to_string(&mut text))
@@ -42,7 +62,26 @@ pub fn load(file: Option<&Path>) -> Result<Policy> {
             name(file)
         );
     }
-    Ok(Policy::from_yaml(&text, &name(file))?)
+    let policy = Policy::from_yaml(&text, &name(file))?;
+    let mut warnings = Vec::new();
+    for one in unmatched(&policy) {
+        let line = line_of_item(&text, one.key, one.pattern);
+        let place = format!("{}:{line}: policy: {}", name(file), one.key);
+        if one.is_name {
+            let nearest = one.nearest.map_or_else(String::new, |nearest| {
+                format!("; did you mean `{nearest}`?")
+            });
+            bail!(
+                "{place}: `{}` is no known cipher suite{nearest}",
+                one.pattern
+            );
+        }
+        warnings.push(format!(
+            "{place}: `{}` fits no known cipher suite",
+            one.pattern
+        ));
+    }
+    Ok((policy, warnings))
 }
 
 /// How results name the policy.

@@ -80,6 +80,35 @@ fn a_bad_policy_is_named_with_line_and_key() {
 }
 
 #[test]
+fn a_suite_that_there_is_not_is_refused_and_a_pattern_without_effect_told() {
+    let place = Place::new();
+    let suites = |allowed: &str| {
+        format!(
+            "network:\n  tls:\n    cipher_suites:\n      allowed:\n        - {allowed}\n      denied:\n        - \"*CBX*\"\n"
+        )
+    };
+    place.write(
+        "misspelt.yaml",
+        suites("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA265"),
+    );
+    for arguments in [
+        &["policy", "check", "misspelt.yaml"][..],
+        &["analyze", "-", "--policy", "misspelt.yaml"],
+    ] {
+        place
+            .run_keyed(arguments)
+            .code(2)
+            .says("misspelt.yaml:5: policy: network.tls.cipher_suites.allowed:")
+            .says("did you mean `TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`?");
+    }
+    place.write("idle.yaml", suites("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"));
+    let ended = place.run(&["policy", "check", "idle.yaml"]).code(0).says(
+        "idle.yaml:7: policy: network.tls.cipher_suites.denied: `*CBX*` fits no known cipher suite",
+    );
+    assert_eq!(ended.stdout, "idle.yaml: usable, with 1 warning\n");
+}
+
+#[test]
 fn a_policy_is_written_once_and_can_be_used() {
     let place = Place::new();
     place.run(&["policy", "init"]).code(0);

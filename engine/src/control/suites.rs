@@ -2,7 +2,7 @@
 //! suite's IANA name. Judged once per policy for every code, since clients
 //! offer dozens of suites in each handshake.
 
-use crate::policy::{Policy, SuitePattern};
+use crate::policy::{Policy, SuitePattern, distance};
 use crate::proto::tls::{suite, suite_name};
 
 /// A suite's class.
@@ -48,6 +48,61 @@ pub fn class(policy: &Policy, code: u16) -> Class {
 /// The pattern that denies a suite.
 pub fn denied_by(policy: &Policy, code: u16) -> Option<String> {
     judge(policy, code).1
+}
+
+/// A pattern of the policy that no known suite fits.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unmatched<'p> {
+    /// The key of its list, dotted.
+    pub key: &'static str,
+    /// The pattern.
+    pub pattern: &'p str,
+    /// Whether it is a name, without `*`: then it is misspelt.
+    pub is_name: bool,
+    /// The name of a suite that is nearly the same.
+    pub nearest: Option<String>,
+}
+
+/// Patterns of the policy that have no effect, since no suite fits them.
+pub fn unmatched(policy: &Policy) -> Vec<Unmatched<'_>> {
+    let names: Vec<_> = (0..=u16::MAX)
+        .filter(|&code| suite(code).is_some_and(|info| !info.scsv))
+        .map(suite_name)
+        .collect();
+    let tls = &policy.network.tls;
+    let lists = [
+        (
+            "network.tls.cipher_suites.allowed",
+            &tls.cipher_suites.allowed,
+        ),
+        (
+            "network.tls.cipher_suites.denied",
+            &tls.cipher_suites.denied,
+        ),
+        ("network.tls.tls13_suites", &tls.tls13_suites),
+    ];
+    let mut found = Vec::new();
+    for (key, patterns) in lists {
+        for pattern in patterns {
+            if names.iter().any(|name| pattern.matches(name)) {
+                continue;
+            }
+            let text = pattern.as_str();
+            let nearest = names
+                .iter()
+                .map(|name| (distance(text, name), name))
+                .min()
+                .filter(|(distance, _)| *distance <= 4)
+                .map(|(_, name)| name.to_string());
+            found.push(Unmatched {
+                key,
+                pattern: text,
+                is_name: !text.contains('*'),
+                nearest,
+            });
+        }
+    }
+    found
 }
 
 fn judge(policy: &Policy, code: u16) -> (Class, Option<String>) {
@@ -121,5 +176,38 @@ mod tests {
         assert_eq!(class(&policy, 0xc02f), Class::Denied);
         assert_eq!(class(&policy, 0xc0ac), Class::Allowed);
         assert_eq!(class(&policy, 0x002f), Class::Unlisted);
+    }
+
+    #[test]
+    fn patterns_without_an_effect_are_found() {
+        assert_eq!(unmatched(&Policy::built_in()), []);
+        let text = "network: {tls: {cipher_suites: {allowed: [\"*CCM*\", \
+                    \"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA265\"], denied: [\"*CBX*\"]}, \
+                    tls13_suites: [TLS_GREASE, TLS_EMPTY_RENEGOTIATION_INFO_SCSV]}}";
+        let policy = Policy::from_yaml(text, "test").unwrap();
+        let found: Vec<_> = unmatched(&policy)
+            .into_iter()
+            .map(|one| (one.key, one.pattern, one.is_name, one.nearest))
+            .collect();
+        let nearly = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256".to_owned();
+        let (allowed, denied) = (
+            "network.tls.cipher_suites.allowed",
+            "network.tls.cipher_suites.denied",
+        );
+        let tls13 = "network.tls.tls13_suites";
+        assert_eq!(
+            found,
+            [
+                (
+                    allowed,
+                    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA265",
+                    true,
+                    Some(nearly)
+                ),
+                (denied, "*CBX*", false, None),
+                (tls13, "TLS_GREASE", true, None),
+                (tls13, "TLS_EMPTY_RENEGOTIATION_INFO_SCSV", true, None),
+            ]
+        );
     }
 }

@@ -145,7 +145,7 @@ fn explain(error: &serde_saphyr::Error, text: &str, line: u64) -> String {
         _ => first,
     };
     let path = key_path(text, line);
-    let mut message = first.trim().to_owned();
+    let mut message = plainly(first.trim(), text, line);
     if let Some((unknown, expected)) = message
         .strip_prefix("unknown field ")
         .and_then(|rest| rest.split_once(", expected "))
@@ -165,6 +165,67 @@ fn explain(error: &serde_saphyr::Error, text: &str, line: u64) -> String {
         message = format!("{path}: {message}");
     }
     message
+}
+
+/// The library's words about YAML, where they speak to programmers.
+fn plainly(message: &str, text: &str, line: u64) -> String {
+    const TWICE: &str = "duplicate mapping key: ";
+    if let Some(key) = message.strip_prefix(TWICE) {
+        let key = key.split(", set ").next().unwrap_or(key);
+        return match line_before(text, key, line) {
+            0 => format!("`{key}` is given twice"),
+            first => format!("`{key}` is given twice: line {first} has it already"),
+        };
+    }
+    for (theirs, ours) in [
+        (
+            "multiple YAML documents detected",
+            "holds more than one document (a line `---`)",
+        ),
+        (
+            "expected mapping start",
+            "expected keys with values (`key: value`)",
+        ),
+        (
+            "expected sequence start",
+            "expected a list (`[a, b]`, or lines that begin with `- `)",
+        ),
+        ("invalid boolean", "expected true or false"),
+        ("tabs disallowed", "a tab cannot indent: use blanks"),
+        ("unexpected end of input", "ends in the middle of something"),
+    ] {
+        if message.starts_with(theirs) {
+            return ours.to_owned();
+        }
+    }
+    message.to_owned()
+}
+
+/// The last line before `line` with the same key, indented alike; 0 for none.
+fn line_before(text: &str, key: &str, line: u64) -> u64 {
+    let indent_of = |line: &str| line.len() - line.trim_start().len();
+    let is_it = |text: &str| {
+        let rest = text.trim_start().strip_prefix(key);
+        rest.is_some_and(|rest| rest.trim_start().starts_with(':'))
+    };
+    let at = usize::try_from(line).unwrap_or_default();
+    let Some(second) = at.checked_sub(1).and_then(|at| text.lines().nth(at)) else {
+        return 0;
+    };
+    let lines = text.lines().take(at.saturating_sub(1)).zip(1_u64..);
+    let alike = lines.filter(|(text, _)| is_it(text) && indent_of(text) == indent_of(second));
+    alike.last().map_or(0, |(_, number)| number)
+}
+
+/// The line on which an item of the list below a dotted key stands; the key's
+/// own line where the item is not found, 0 where neither is.
+pub fn line_of_item(text: &str, key: &str, item: &str) -> u64 {
+    let start = line_of(text, key);
+    let skipped = usize::try_from(start.saturating_sub(1)).unwrap_or_default();
+    let mut lines = text.lines().zip(1_u64..).skip(skipped);
+    lines
+        .find(|(line, _)| line.contains(item))
+        .map_or(start, |(_, number)| number)
 }
 
 /// The keys that lead to a line, by indentation: `network.tls.min_version`.
@@ -208,7 +269,7 @@ fn line_of(text: &str, key: &str) -> u64 {
 }
 
 /// Edits that turn one word into another (Levenshtein 1966), for short words.
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().take(64).collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, ca) in a.chars().take(64).enumerate() {
@@ -447,6 +508,41 @@ mod tests {
         );
         refused("verdicts:\n  fail_at: terrible\n", 2, &["fail_at"]);
         refused("network: [\n", 1, &["p.yaml"]);
+    }
+
+    #[test]
+    fn errors_speak_to_who_writes_policies() {
+        refused(
+            "network:\n  tls:\n    min_version: TLS1.2\n    min_version: TLS1.3\n",
+            4,
+            &[
+                "network.tls.min_version",
+                "`min_version` is given twice: line 3 has it already",
+            ],
+        );
+        refused(
+            "network: {tls: {}}\n---\napi: {}\n",
+            3,
+            &["more than one document"],
+        );
+        refused("network:\n  tls: [1\n", 2, &["`key: value`"]);
+        refused("network:\n\ttls: 1\n", 2, &["a tab cannot indent"]);
+        refused(
+            "network:\n  tls:\n    enabled: maybe\n",
+            3,
+            &["expected true or false"],
+        );
+        refused("hello\n", 1, &["`key: value`"]);
+    }
+
+    #[test]
+    fn items_of_lists_are_found() {
+        let text = "a:\n  allowed: [X]\n  denied:\n    - X\n    - Y\n";
+        assert_eq!(line_of_item(text, "a.denied", "X"), 4);
+        assert_eq!(line_of_item(text, "a.denied", "Y"), 5);
+        assert_eq!(line_of_item(text, "a.allowed", "X"), 2);
+        assert_eq!(line_of_item(text, "a.denied", "Z"), 3);
+        assert_eq!(line_of_item(text, "a.none", "Z"), 0);
     }
 
     #[test]
