@@ -290,7 +290,7 @@ fn contents<'k>(
         .find(|(_, key)| key.id() == wanted)
         .with_context(|| format!("its journal needs key {}", escape::line(&wanted)))?;
     let contents = check_journal(journal, key)
-        .map_err(|why| anyhow::anyhow!("the journal is broken: it {why}"))?;
+        .map_err(|why| anyhow::anyhow!("the journal is broken: {why}"))?;
     Ok((contents, at))
 }
 

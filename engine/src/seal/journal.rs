@@ -471,8 +471,16 @@ impl Journal {
 ///
 /// # Errors
 ///
-/// In words, when it cannot be read or its chain is broken.
+/// In words that make a sentence of their own, when it cannot be read or its
+/// chain is broken.
 pub fn check_journal(path: &Path, key: &JournalKey) -> Result<JournalContents, String> {
+    check(path, key).map_err(|why| match why.starts_with("line ") {
+        true => why,
+        false => format!("it {why}"),
+    })
+}
+
+fn check(path: &Path, key: &JournalKey) -> Result<JournalContents, String> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let fd = rustix::fs::open(path, flags, Mode::empty())
         .map_err(|e| format!("cannot be read: {}", std::io::Error::from(e)))?;
@@ -740,10 +748,10 @@ mod tests {
         }
         let mut swapped = lines.clone();
         swapped.swap(2, 3);
-        assert!(broken(&swapped).contains("line 3"));
+        assert!(broken(&swapped).starts_with("line 3 "));
         broken(&[&lines[..], &lines[5..]].concat());
         // The end of what was queued cut off.
-        assert!(broken(&lines[..3]).contains("of the 3"));
+        assert!(broken(&lines[..3]).contains("it holds 2 queued alerts of the 3"));
         for (line, from, to) in [
             (0, "syslog-1", "syslog-9"),
             (1, "alert 0", "alert 9"),

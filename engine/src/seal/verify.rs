@@ -89,7 +89,7 @@ impl fmt::Display for Trouble {
             }
             Self::OtherRun(id) => write!(f, "belongs to another run, {id:?}"),
             Self::SealsDisagree => f.write_str("names other outputs than the run's other seal"),
-            Self::BrokenJournal(why) => write!(f, "is no journal of this run's alerts: it {why}"),
+            Self::BrokenJournal(why) => write!(f, "is no journal of this run's alerts: {why}"),
         }
     }
 }
@@ -198,7 +198,7 @@ fn verify_journal(examined: &mut Examined, keys: &[Key]) {
     let Some(key) = key else {
         let trouble = match id {
             Some(id) => Trouble::UnknownKey(id),
-            None => Trouble::BrokenJournal("does not say which key it needs".to_owned()),
+            None => Trouble::BrokenJournal("it does not say which key it needs".to_owned()),
         };
         examined.report.problem(&name, trouble);
         return;
@@ -215,7 +215,7 @@ fn verify_journal(examined: &mut Examined, keys: &[Key]) {
         manifest.run_id == contents.run_id && manifest.hmac == contents.manifest_hmac
     });
     if !of_this_run && !seals.is_empty() {
-        let why = format!("belongs to another run, {:?}", contents.run_id);
+        let why = format!("it belongs to another run, {:?}", contents.run_id);
         examined.report.problem(&name, Trouble::BrokenJournal(why));
         return;
     }
