@@ -77,9 +77,9 @@ impl Observer for Progress {
         {
             bar.set_position(bytes);
             bar.set_message(format!(
-                "{} packets, {} flows",
-                crate::screen::count(packets),
-                crate::screen::count(flows)
+                "{}, {}",
+                crate::screen::counted(packets, "packet", "packets"),
+                crate::screen::counted(flows, "flow", "flows")
             ));
         }
         let Ok(mut log) = self.log.lock() else { return };
@@ -106,6 +106,10 @@ impl Observer for Progress {
 
     fn warning(&self, message: &str) {
         tracing::warn!("{message}");
+    }
+
+    fn note(&self, message: &str) {
+        tracing::info!("{message}");
     }
 }
 

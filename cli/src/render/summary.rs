@@ -21,6 +21,8 @@ const INDICATOR: &str = "NS-04.indicator";
 const NAMED_HITS: usize = 5;
 /// Files named one by one.
 const NAMED_CAPTURES: usize = 8;
+/// Files that are no captures, named one by one.
+const NAMED_STRAYS: usize = 3;
 /// Kinds of damage named for one file.
 const NAMED_ANOMALIES: usize = 6;
 
@@ -169,12 +171,18 @@ fn captures(out: &mut String, report: &Report, hashed: bool, screen: &Screen) {
     }
     heading(out, screen, "READ", &read);
 
-    let named: Vec<[String; 4]> = report
-        .captures
-        .iter()
-        .take(NAMED_CAPTURES)
-        .map(columns_of)
-        .collect();
+    // What is no capture at all stands behind the captures; many of it are told
+    // together.
+    let strays = report.captures.iter().filter(|capture| is_stray(capture));
+    let strays: Vec<&CaptureSummary> = strays.collect();
+    let read = report.captures.len() - strays.len();
+    let listed = if strays.len() > NAMED_STRAYS {
+        read
+    } else {
+        report.captures.len()
+    };
+    let shown = report.captures.get(..listed).unwrap_or(&report.captures);
+    let named: Vec<[String; 4]> = shown.iter().take(NAMED_CAPTURES).map(columns_of).collect();
     let widest = |column: usize| {
         let cells = named.iter().filter_map(|row| row.get(column));
         cells.map(|cell| screen::width(cell)).max().unwrap_or(0)
@@ -186,8 +194,7 @@ fn captures(out: &mut String, report: &Report, hashed: bool, screen: &Screen) {
             .saturating_sub(2 + 6 + formats + packets + sizes)
             .max(24),
     );
-    for (row, (capture, [name, format, packet_count, size])) in
-        report.captures.iter().zip(&named).enumerate()
+    for (row, (capture, [name, format, packet_count, size])) in shown.iter().zip(&named).enumerate()
     {
         out.push_str(&format!(
             "  {}  {}  {}  {}\n",
@@ -201,7 +208,7 @@ fn captures(out: &mut String, report: &Report, hashed: bool, screen: &Screen) {
             labelled_mark(out, screen, &mark, &remark);
         }
     }
-    let unnamed = report.captures.iter().skip(NAMED_CAPTURES);
+    let unnamed = shown.iter().skip(NAMED_CAPTURES);
     let (more, damaged) = unnamed
         .enumerate()
         .fold((0, 0), |(more, damaged), (row, capture)| {
@@ -217,6 +224,20 @@ fn captures(out: &mut String, report: &Report, hashed: bool, screen: &Screen) {
             ));
         }
         out.push_str(&format!("  {line}\n"));
+    }
+    if listed == read && !strays.is_empty() {
+        let mark = screen.paint(Tone::Warning, "!");
+        let names: Vec<String> = strays
+            .iter()
+            .take(NAMED_STRAYS)
+            .map(|stray| escape::line(&stray.file_name))
+            .collect();
+        let text = format!(
+            "{} files are no readable captures: {} and others (captures.parquet lists them with reasons)",
+            screen::count(strays.len() as u64),
+            names.join(", ")
+        );
+        labelled_mark(out, screen, &mark, &text);
     }
     if !hashed {
         let mark = screen.paint(Tone::Warning, "!");
@@ -237,6 +258,11 @@ fn captures(out: &mut String, report: &Report, hashed: bool, screen: &Screen) {
         screen::counted(report.tls_handshakes, "TLS handshake", "TLS handshakes"),
         screen::counted(report.certificates, "certificate", "certificates"),
     ));
+}
+
+/// Whether a file could not be read as a capture at all.
+fn is_stray(capture: &CaptureSummary) -> bool {
+    capture.error.is_some() && capture.format.is_empty()
 }
 
 /// Name, format, packets and size of a file.
@@ -629,6 +655,26 @@ mod tests {
             "{section}"
         );
         assert!(section.contains("which feed.csv line 7 names"), "{section}");
+    }
+
+    #[test]
+    fn what_is_no_capture_is_told_together() {
+        let mut report = sample::report();
+        report.captures.extend((0..9).map(|number| CaptureSummary {
+            path: format!("captures/notes-{number}.txt"),
+            file_name: format!("notes-{number}.txt"),
+            error: Some("not a readable capture".to_owned()),
+            ..CaptureSummary::default()
+        }));
+        let text = summary(&report, true, None, &Screen::plain(100));
+        fits(&text, 100);
+        let said =
+            "! 9 files are no readable captures: notes-0.txt, notes-1.txt, notes-2.txt and others";
+        assert!(text.contains(said), "{text}");
+        assert!(
+            !text.contains("notes-3.txt") && !text.contains("stopped:"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -115,6 +115,35 @@ fn one_unreadable_file_of_several_is_told_and_the_rest_goes_on() {
 }
 
 #[test]
+fn what_lies_beside_captures_is_one_warning() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("in")).expect("made");
+    place.write("in/evidence.pcap", capture::ftp_login());
+    for number in 0..20 {
+        place.write(&format!("in/notes-{number}.txt"), "only notes of somebody");
+    }
+    let ended = place.run_keyed(&["analyze", "in", "--quiet"]).code(0);
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:#?}");
+    assert!(
+        ended.stderr.contains("20 files in folders were left out"),
+        "{ended:#?}"
+    );
+    let ended = place
+        .run_keyed(&["analyze", "in", "--quiet", "--log-level", "info"])
+        .code(0);
+    assert!(
+        ended
+            .stderr
+            .contains("notes-19.txt: not a readable capture"),
+        "{ended:#?}"
+    );
+    // A folder of nothing else names a few.
+    std::fs::remove_file(place.path("in/evidence.pcap")).expect("removed");
+    let ended = place.run_keyed(&["analyze", "in"]).code(2);
+    assert!(ended.stderr.contains("and 17 more files"), "{ended:#?}");
+}
+
+#[test]
 fn names_from_a_capture_do_not_reach_the_terminal_raw() {
     let place = Place::new();
     place.write("evidence.pcap", capture::hostile_http());

@@ -86,10 +86,12 @@ pub struct Request {
 pub trait Observer: Sync {
     /// Reading begins; `total_bytes` is `None` for streams.
     fn started(&self, _total_bytes: Option<u64>) {}
-    /// So much has been read.
+    /// So much has been read; flows are those that have begun.
     fn progress(&self, _bytes: u64, _packets: u64, _flows: u64) {}
     /// Something that a person should know now (an unreadable file, damage).
     fn warning(&self, _message: &str) {}
+    /// Something for the log, of no weight by itself.
+    fn note(&self, _message: &str) {}
 }
 
 /// What a run gave.
@@ -189,16 +191,21 @@ impl Run<'_> {
             problems.extend(set.files().iter().flat_map(|file| file.told()));
         }
         let indicator_problems = problems.len();
-        for (_, error) in &discovery.problems {
-            self.observer.warning(&error.to_string());
-            problems.push(error.to_string());
-        }
+        self.tell_problems(&discovery.problems);
+        let of_inputs = discovery.problems.iter();
+        problems.extend(of_inputs.map(|(_, error)| error.to_string()));
         if discovery.files.is_empty() {
+            const TOLD: usize = 3;
             return Err(match discovery.problems.into_iter().next() {
                 Some((_, error)) if problems.len() == indicator_problems + 1 => error,
                 Some(_) => {
                     let of_inputs = problems.get(indicator_problems..).unwrap_or_default();
-                    Error::NoInput(of_inputs.join("; "))
+                    let told = of_inputs.get(..TOLD).unwrap_or(of_inputs);
+                    let more = match of_inputs.len().saturating_sub(TOLD) {
+                        0 => String::new(),
+                        more => format!("; and {more} more files that are no readable captures"),
+                    };
+                    Error::NoInput(format!("{}{more}", told.join("; ")))
                 }
                 None => Error::NoInput("the inputs name no capture file".to_owned()),
             });
@@ -312,6 +319,36 @@ impl Run<'_> {
             certificates: rows.certificates,
             elapsed: self.started.elapsed(),
         })
+    }
+
+    /// What was named and cannot be read is a warning each; what merely lies in
+    /// a folder beside captures is one for all.
+    fn tell_problems(&self, problems: &[(PathBuf, Error)]) {
+        let is_stray = |path: &PathBuf, error: &Error| {
+            matches!(error, Error::NotACapture { .. }) && !self.request.inputs.contains(path)
+        };
+        let mut strays: Vec<&PathBuf> = Vec::new();
+        for (path, error) in problems {
+            if is_stray(path, error) {
+                self.observer.note(&error.to_string());
+                strays.push(path);
+            } else {
+                self.observer.warning(&error.to_string());
+            }
+        }
+        match strays.as_slice() {
+            [] => {}
+            [path] => self.observer.warning(&format!(
+                "left out, since it is no capture: {}",
+                path.display()
+            )),
+            [path, ..] => self.observer.warning(&format!(
+                "{} files in folders were left out, since they are no captures, such as {} (captures.parquet \
+                 lists them with reasons)",
+                strays.len(),
+                path.display()
+            )),
+        }
     }
 
     fn manifest(
@@ -462,7 +499,7 @@ impl Run<'_> {
             self.observer.progress(
                 bytes_before + done.end,
                 pipeline.packets(),
-                outputs.row_counts().flows,
+                outputs.row_counts().flows + pipeline.open_flows(),
             );
         }
         Ok((counters, odd))

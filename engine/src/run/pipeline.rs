@@ -565,6 +565,12 @@ impl<'p> Pipeline<'p> {
         self.packets
     }
 
+    /// Flows that have begun and not ended.
+    pub(super) fn open_flows(&self) -> u64 {
+        let open = self.lanes.iter().map(|lane| lane.shard.open() as u64);
+        open.sum()
+    }
+
     /// What was decoded of the last batch's chunks, in file order.
     pub(super) fn decoded(&self) -> &[Decoded] {
         &self.decoded
