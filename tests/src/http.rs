@@ -53,7 +53,7 @@ fn add(counts: &mut Counts, what: &str) {
 }
 
 /// Path of a target, without what our tables leave out of it.
-fn path_of(uri: &str) -> &str {
+pub fn path_of(uri: &str) -> &str {
     let path = match uri.split_once("://") {
         Some((scheme, rest)) if !scheme.contains(['/', '?', '#']) => {
             rest.find('/').map_or("/", |at| &rest[at..])
@@ -65,7 +65,7 @@ fn path_of(uri: &str) -> &str {
     if path.is_empty() { "/" } else { path }
 }
 
-fn host_of(host: &str) -> String {
+pub fn host_of(host: &str) -> String {
     let host = host.trim();
     // A user before the host is no part of it.
     let host = host.rsplit('@').next().unwrap_or_default();

@@ -15,3 +15,4 @@ mod runs;
 mod seeds;
 mod streams;
 mod truth;
+mod tshark;
