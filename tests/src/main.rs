@@ -5,6 +5,7 @@
 
 mod behaviour;
 mod decrypted;
+mod flood;
 mod golden;
 mod http;
 mod ns04;

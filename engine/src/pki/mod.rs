@@ -14,6 +14,7 @@ mod path;
 mod profile;
 mod revocation;
 mod sig;
+mod sources;
 mod store;
 
 #[cfg(test)]
@@ -25,9 +26,8 @@ pub use ct::{CtLogs, Sct, SctSource, SctStatus, Transparency};
 pub use lints::lints;
 pub use ocsp::Response;
 pub use path::{Class, Fault, Kind};
-pub use revocation::{
-    CrlStatus, Evidence, GivenLists, OcspAnswer, OcspSource, OcspStatus, Problem, Revocation,
-};
+pub use revocation::{CrlStatus, OcspAnswer, OcspSource, OcspStatus, Problem, Revocation};
+pub use sources::{Evidence, GivenLists};
 #[cfg(test)]
 pub(crate) use store::pem_certificates;
 pub use store::{AdditionalRoots, Store, StoreChoice};
@@ -39,8 +39,8 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use names::{Reference, stands_for};
 use path::{Clock, Walk};
-use revocation::Relevant;
 use sha2::{Digest, Sha256};
+use sources::Relevant;
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -275,7 +275,9 @@ impl Validator {
         }
         let now = seconds(tls.ts);
         let (base, from, until) = self.base(&tls.chain, now, around.pool);
-        let relevant = around.evidence.about(&base.path, around.until);
+        let relevant = around
+            .evidence
+            .about(&base.path, around.until, &self.signatures);
         if plain && relevant.is_empty() {
             return Some(base);
         }
@@ -497,6 +499,7 @@ fn extra(tls: &TlsHandshake, relevant: &Relevant) -> [u8; 32] {
         .lists
         .iter()
         .map(|list| (b'l', &list.fingerprint[..]));
+    hash.update([u8::from(relevant.left_out)]);
     for (kind, bytes) in blobs.chain(scts).chain(responses).chain(lists) {
         hash.update([kind]);
         hash.update((bytes.len() as u64).to_be_bytes());

@@ -8,9 +8,8 @@ use super::moment;
 use super::ocsp::{CertStatus, Response, reason_name};
 use super::path::{Clock, Signatures};
 use super::sig::{Verified, verify};
-use crate::error::{Error, Result};
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use super::sources::Relevant;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Seconds by which a responder's clock may be ahead of the capture's: what
@@ -30,6 +29,11 @@ pub struct Revocation {
     pub must_staple: bool,
     /// The certificate names a responder or a list.
     pub names_source: bool,
+    /// A response about the server's certificate passed through the capture, and
+    /// why it does not count; `None` where one that counts did, or none at all.
+    pub unsound: Option<String>,
+    /// More responses or lists passed through the capture than are kept.
+    pub left_out: bool,
 }
 
 /// An answer about the server's certificate.
@@ -133,195 +137,6 @@ pub struct Problem {
     pub text: String,
 }
 
-/// Bytes of responses and lists kept of one capture.
-const MAX_EVIDENCE_BYTES: usize = 64 << 20;
-/// Largest file of lists that is read, bytes.
-const MAX_FILE: u64 = 256 << 20;
-/// Responses kept for one serial number, lists for one issuer.
-const MAX_SAME: usize = 16;
-
-/// What passed, each with its packet.
-type Passed<T> = Vec<(u64, Arc<T>)>;
-
-/// Responses and lists that passed through the capture, each with the packet
-/// (counted over all files) that made it whole.
-#[derive(Debug, Default)]
-pub struct Evidence {
-    responses: BTreeMap<Box<[u8]>, Passed<Response>>,
-    lists: BTreeMap<Box<[u8]>, Passed<Crl>>,
-    bytes: usize,
-    left_out: u64,
-}
-
-impl Evidence {
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.responses.is_empty() && self.lists.is_empty()
-    }
-
-    /// Responses and lists that the budget left out.
-    pub const fn left_out(&self) -> u64 {
-        self.left_out
-    }
-
-    fn room(&mut self, bytes: usize) -> bool {
-        let total = self.bytes.saturating_add(bytes);
-        if total > MAX_EVIDENCE_BYTES {
-            self.left_out = self.left_out.saturating_add(1);
-            return false;
-        }
-        self.bytes = total;
-        true
-    }
-
-    /// Adds a response; what is none is passed over.
-    pub fn add_response(&mut self, packet: u64, der: &Arc<[u8]>) {
-        let Some(response) = Response::parse(der).map(Arc::new) else {
-            return;
-        };
-        let serials: Vec<Box<[u8]>> = response.serials().map(Into::into).collect();
-        for serial in serials {
-            let known = self.responses.get(&serial).map_or(&[][..], Vec::as_slice);
-            let again = known
-                .iter()
-                .any(|(_, known)| known.fingerprint == response.fingerprint);
-            if again || known.len() >= MAX_SAME {
-                self.left_out = self.left_out.saturating_add(u64::from(!again));
-                continue;
-            }
-            if !self.room(der.len()) {
-                return;
-            }
-            let same = self.responses.entry(serial).or_default();
-            same.push((packet, Arc::clone(&response)));
-        }
-    }
-
-    /// Adds a list; what is none is passed over.
-    pub fn add_list(&mut self, packet: u64, der: &Arc<[u8]>) {
-        if let Some(list) = Crl::parse(der) {
-            self.add(packet, Arc::new(list));
-        }
-    }
-
-    fn add(&mut self, packet: u64, list: Arc<Crl>) {
-        let known = self
-            .lists
-            .get(&list.issuer_key)
-            .map_or(&[][..], Vec::as_slice);
-        let again = known
-            .iter()
-            .any(|(_, known)| known.fingerprint == list.fingerprint);
-        if again || known.len() >= MAX_SAME {
-            self.left_out = self.left_out.saturating_add(u64::from(!again));
-            return;
-        }
-        if self.room(list.heap_bytes()) {
-            let same = self.lists.entry(list.issuer_key.clone()).or_default();
-            same.push((packet, list));
-        }
-    }
-
-    /// What had passed before `until` and concerns the certificates of a path.
-    pub(super) fn about(&self, path: &[Arc<Cert>], until: u64) -> Relevant {
-        let mut relevant = Relevant::default();
-        if self.is_empty() {
-            return relevant;
-        }
-        for cert in path {
-            let responses = self.responses.get(cert.serial()).into_iter().flatten();
-            let lists = self.lists.get(&cert.issuer_key).into_iter().flatten();
-            relevant.responses.extend(
-                responses
-                    .filter(|(packet, _)| *packet <= until)
-                    .map(|(_, response)| Arc::clone(response)),
-            );
-            relevant.lists.extend(
-                lists
-                    .filter(|(packet, _)| *packet <= until)
-                    .map(|(_, list)| Arc::clone(list)),
-            );
-        }
-        relevant
-    }
-}
-
-/// Lists that the user gives.
-#[derive(Debug, Default)]
-pub struct GivenLists {
-    lists: Vec<Arc<Crl>>,
-}
-
-impl GivenLists {
-    /// Adds the lists of a file in PEM or DER; how many there were.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read or holds no list.
-    pub fn add_file(&mut self, path: &Path) -> Result<usize> {
-        let read = || {
-            let len = std::fs::metadata(path)?.len();
-            if len > MAX_FILE {
-                return Err(std::io::Error::other(format!(
-                    "is longer than {MAX_FILE} bytes"
-                )));
-            }
-            std::fs::read(path)
-        };
-        let cannot = "cannot read the revocation list";
-        let bytes = read().map_err(|source| Error::io(path, cannot, source))?;
-        match self.add(&bytes) {
-            0 => {
-                let reason = std::io::Error::other("needs a CRL in PEM or DER");
-                Err(Error::io(path, "holds no revocation list", reason))
-            }
-            added => Ok(added),
-        }
-    }
-
-    /// Adds the lists of bytes in PEM or DER; how many there were.
-    pub fn add(&mut self, bytes: &[u8]) -> usize {
-        let pem = std::str::from_utf8(bytes).ok();
-        let ders: Vec<Vec<u8>> = match pem {
-            Some(text) => super::store::pem_blocks(text, "X509 CRL").collect(),
-            None => vec![bytes.to_vec()],
-        };
-        let mut added = 0;
-        for list in ders.into_iter().filter_map(|der| Crl::parse(&der.into())) {
-            added += 1;
-            let at = self
-                .lists
-                .partition_point(|known| known.fingerprint < list.fingerprint);
-            if self.lists.get(at).map(|known| known.fingerprint) != Some(list.fingerprint) {
-                self.lists.insert(at, Arc::new(list));
-            }
-        }
-        added
-    }
-
-    pub(super) fn lists(&self) -> &[Arc<Crl>] {
-        &self.lists
-    }
-
-    /// SHA-256 of each, in their order.
-    pub fn fingerprints(&self) -> impl Iterator<Item = [u8; 32]> {
-        self.lists.iter().map(|list| list.fingerprint)
-    }
-}
-
-/// What the capture says of one path's certificates.
-#[derive(Debug, Default)]
-pub(super) struct Relevant {
-    pub(super) responses: Vec<Arc<Response>>,
-    pub(super) lists: Vec<Arc<Crl>>,
-}
-
-impl Relevant {
-    pub(super) fn is_empty(&self) -> bool {
-        self.responses.is_empty() && self.lists.is_empty()
-    }
-}
-
 /// What all sources say of one path.
 pub(super) struct Inquiry<'a> {
     pub(super) signatures: &'a Signatures,
@@ -342,6 +157,7 @@ impl Inquiry<'_> {
         };
         result.must_staple = leaf.ext.must_staple;
         result.names_source = leaf.ext.has_responder || !leaf.ext.crl_points.is_empty();
+        result.left_out = self.found.left_out;
         // Nobody revokes the anchor but the store.
         let judged = path.len() - usize::from(anchored);
         for (at, cert) in path.iter().enumerate().take(judged) {
@@ -358,9 +174,11 @@ impl Inquiry<'_> {
                 }
                 break;
             };
-            let ocsp = self.by_ocsp(at, cert, issuer, &mut result.problems);
+            let mut unsound = None;
+            let ocsp = self.by_ocsp(at, cert, issuer, &mut result.problems, &mut unsound);
             let crl = self.by_lists(cert, issuer, &mut result.problems);
             if at == 0 {
+                result.unsound = unsound.filter(|_| ocsp.is_none());
                 (result.ocsp, result.crl) = (ocsp, crl);
             }
         }
@@ -378,6 +196,7 @@ impl Inquiry<'_> {
         cert: &Cert,
         issuer: &Cert,
         problems: &mut Vec<Problem>,
+        unsound: &mut Option<String>,
     ) -> Option<OcspAnswer> {
         let mut problem = |revoked, text: String| {
             problems.push(Problem {
@@ -446,6 +265,9 @@ impl Inquiry<'_> {
                 }
                 OcspStatus::Good | OcspStatus::Unknown if known.is_none() => {
                     answer = Some(judged);
+                }
+                OcspStatus::Invalid | OcspStatus::Unverified => {
+                    unsound.get_or_insert(judged.why);
                 }
                 _ => {}
             }
@@ -611,6 +433,39 @@ fn signer(
         }
     }
     verdict
+}
+
+/// Whether a response bears a signature of who may give one, at whatever time:
+/// what others may have forged in plain HTTP does not.
+pub(super) fn response_is_of(response: &Response, issuer: &Cert, signatures: &Signatures) -> bool {
+    let (Some(basic), Some((signed, signature))) = (&response.basic, response.signed()) else {
+        return false;
+    };
+    let by = |who: &Cert| {
+        let verified = signatures.remembered((response.fingerprint, who.spki_sha256), || {
+            verify(&basic.sig_alg, &who.key, signed, signature)
+        });
+        verified != Verified::Bad
+    };
+    if basic.is_by(issuer) && by(issuer) {
+        return true;
+    }
+    basic.certificates.iter().any(|der| {
+        Cert::parse(der)
+            .filter(|cert| basic.is_by(cert) && cert.issuer_key == issuer.subject_key)
+            .is_some_and(|delegate| {
+                signatures.of_cert(&delegate, issuer) != Verified::Bad && by(&delegate)
+            })
+    })
+}
+
+/// Whether a list bears its issuer's signature, or one that cannot be checked.
+pub(super) fn list_is_of(list: &Crl, issuer: &Cert, signatures: &Signatures) -> bool {
+    let (signed, signature) = list.signed();
+    let verified = signatures.remembered((list.fingerprint, issuer.spki_sha256), || {
+        verify(&list.sig_alg, &issuer.key, signed, signature)
+    });
+    verified != Verified::Bad
 }
 
 /// What one list says of a certificate at packet time.

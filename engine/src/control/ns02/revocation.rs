@@ -62,7 +62,16 @@ fn judge(shown: Shown<'_>) -> Vec<Outcome> {
         return outcomes;
     }
     let ocsp = known.ocsp.as_ref().map(|answer| answer.status);
-    if ocsp == Some(OcspStatus::Good) || known.crl == Some(CrlStatus::Good) {
+    let stapled = known
+        .ocsp
+        .as_ref()
+        .is_some_and(|answer| answer.source == OcspSource::Stapled);
+    let good = ocsp == Some(OcspStatus::Good) || known.crl == Some(CrlStatus::Good);
+    if good && known.left_out && !(stapled && ocsp == Some(OcspStatus::Good)) {
+        // One that was left out may say that it was revoked since.
+        return vec![Outcome::not_observed(&META, TOO_MANY)];
+    }
+    if good {
         return vec![Outcome::passed(&META)];
     }
     let why = match (ocsp, known.crl) {
@@ -77,6 +86,10 @@ fn judge(shown: Shown<'_>) -> Vec<Outcome> {
             "the revocation list at hand is not signed by the certificate's issuer"
         }
         (None, Some(_)) => "no revocation list at hand speaks of the certificate at packet time",
+        (None, None) if known.left_out => TOO_MANY,
+        (None, None) if known.unsound.is_some() => {
+            "OCSP responses about it passed through the capture, and no client could rely on any: forged, expired, or by who may not answer for its issuer"
+        }
         (None, None) if !known.names_source => {
             "the certificate names no OCSP responder and no revocation list"
         }
@@ -86,6 +99,9 @@ fn judge(shown: Shown<'_>) -> Vec<Outcome> {
     };
     vec![Outcome::not_observed(&META, why)]
 }
+
+/// What passes in plain HTTP is cheap to forge, and only so much of it is kept.
+const TOO_MANY: &str = "more OCSP responses or revocation lists about it passed through the capture than are kept: one that was left out may speak of it (see anomalies)";
 
 /// Whether a staple is missing that had to be there.
 fn lacks_staple(shown: Shown<'_>, validation: &Validation) -> bool {
