@@ -88,6 +88,9 @@ anomaly_kinds! {
     KeyLogMalformed = "keylog_malformed", "tls";
     /// A key log holds more secrets than the limit; the rest is not used.
     KeyLogLimit = "keylog_limit", "tls";
+    /// No secret of the key logs belongs to a connection of the captures: they
+    /// are of other sessions, or the starts of these are missing.
+    KeyLogUnmatched = "keylog_unmatched", "tls";
     /// A certificate does not parse as DER X.509.
     X509DerInvalid = "x509_der_invalid", "x509";
     /// A certificate is longer than the limit, or a chain has more than the limit.

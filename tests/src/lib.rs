@@ -237,8 +237,11 @@ pub fn keylog(bytes: &[u8]) {
         format!("{log:?}"),
         format!("KeyLog {{ len: {} }}", log.len())
     );
-    // The same again is known.
+    // The same again is known, also in pieces.
     assert_eq!(log.add(bytes, Source::KeyLog).secrets, 0);
+    let mut read = KeyLog::new(64);
+    let again = read.read(bytes, 1 << 20, Source::KeyLog);
+    assert_eq!(again.ok(), Some(taken));
 }
 
 /// So does the session that decides by content.

@@ -2,7 +2,7 @@
 
 use nsforensics_engine::pki::{CtLogs, GivenLists, Store, StoreChoice, Validator};
 use nsforensics_engine::policy::Policy;
-use nsforensics_engine::run::{KeyLogText, Observer, Report, Request, analyze};
+use nsforensics_engine::run::{KeyLogs, Observer, Report, Request, analyze};
 use nsforensics_engine::seal::Key;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -84,6 +84,12 @@ pub fn run_all(
     out: &Path,
     how: &How,
 ) -> nsforensics_engine::error::Result<Report> {
+    let mut key_logs = KeyLogs::new(&how.policy.limits);
+    for path in &how.key_logs {
+        let file = std::fs::File::open(path).expect("the key log is there");
+        let name = path.to_string_lossy().into_owned();
+        key_logs.read(name, file).expect("the key log is readable");
+    }
     let request = Request {
         inputs: captures.to_vec(),
         out_dir: out.to_owned(),
@@ -92,14 +98,7 @@ pub fn run_all(
         key: Key::from_secret(SECRET).expect("the test key is long enough"),
         indicators: None,
         rules: None,
-        key_logs: how
-            .key_logs
-            .iter()
-            .map(|path| {
-                let text = std::fs::read(path).expect("the key log is readable");
-                KeyLogText::new(path.to_string_lossy().into_owned(), text)
-            })
-            .collect(),
+        key_logs,
         validator: how.validator(),
         threads: how.threads,
         chunk_bytes: how.chunk_bytes,

@@ -13,9 +13,8 @@ use anyhow::{Context as _, Result};
 use nsforensics_engine::Error;
 use nsforensics_engine::pki::{CtLogs, GivenLists, Store, StoreChoice, Validator};
 use nsforensics_engine::policy::Policy;
-use nsforensics_engine::run::{self, KeyLogText, Request};
+use nsforensics_engine::run::{self, KeyLogs, Request};
 use std::path::Path;
-use zeroize::Zeroizing;
 
 pub fn run(
     arguments: Analyze,
@@ -27,11 +26,13 @@ pub fn run(
     drop(environment_key);
     let policy = super::policy::load(arguments.policy.as_deref())?;
     let store = trusted(&arguments.trust_store, &policy, arguments.policy.as_deref())?;
-    let key_logs = arguments
-        .keylog
-        .iter()
-        .map(|path| key_log(path))
-        .collect::<Result<Vec<_>>>()?;
+    let mut key_logs = KeyLogs::new(&policy.limits);
+    for path in &arguments.keylog {
+        let shown = crate::escape::line(&path.to_string_lossy());
+        std::fs::File::open(path)
+            .and_then(|file| key_logs.read(shown.clone(), file))
+            .with_context(|| format!("cannot read the key log {shown}"))?;
+    }
     let validator = Validator::new(store)
         .with_lists(revocation_lists(&arguments.crl)?)
         .with_logs(logs(&arguments.ct_logs)?);
@@ -141,29 +142,6 @@ pub fn run(
         Outcome::Clean
     })
 }
-
-/// The text of a key log. Nothing of it is ever shown.
-fn key_log(path: &Path) -> Result<KeyLogText> {
-    use std::io::Read as _;
-    let shown = crate::escape::line(&path.to_string_lossy());
-    let cannot = || format!("cannot read the key log {shown}");
-    let file = std::fs::File::open(path).with_context(cannot)?;
-    let len = file.metadata().with_context(cannot)?.len();
-    // Of this size from the start, so that no copy is left behind; one that is
-    // still being written, or a pipe, may hold more than it says.
-    let room = usize::try_from(len.min(MAX_KEY_LOG)).unwrap_or_default();
-    let mut text = Zeroizing::new(Vec::with_capacity(room.max(4_096) + 1));
-    file.take(MAX_KEY_LOG + 1)
-        .read_to_end(&mut text)
-        .with_context(cannot)?;
-    if text.len() as u64 > MAX_KEY_LOG {
-        anyhow::bail!("the key log {shown} is larger than 256 MiB");
-    }
-    Ok(KeyLogText { name: shown, text })
-}
-
-/// Largest key log: more secrets than `limits.keylog_secrets` allows by default.
-const MAX_KEY_LOG: u64 = 256 << 20;
 
 /// What is said of a run that did not come to its end.
 pub fn stopped(error: Error, interrupt: &Interrupt) -> Result<Outcome> {

@@ -248,6 +248,13 @@ fn captures(out: &mut String, report: &Report, hashed: bool, screen: &Screen) {
             "the inputs were not hashed (--no-hash): this run is not evidence of what they held",
         );
     }
+    if report.secrets > 0 {
+        out.push_str(&format!(
+            "  key log: {} of {} matched a connection\n",
+            screen::count(report.secrets_met),
+            screen::counted(report.secrets, "secret", "secrets"),
+        ));
+    }
     let anomalies = match report.anomaly_rows {
         0 => String::new(),
         rows => format!(", {}", screen::counted(rows, "anomaly", "anomalies")),

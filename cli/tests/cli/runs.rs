@@ -552,3 +552,38 @@ fn a_key_log_that_is_not_there_is_told_before_reading() {
         .code(2);
     assert!(ended.stderr.contains("cannot read the key log nowhere.log"));
 }
+
+#[test]
+fn a_key_log_that_fits_nothing_is_told() {
+    let place = Place::new();
+    let sample =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/crafted/tls13-good.pcap");
+    place.write(
+        "plain.pcap",
+        std::fs::read(sample).expect("the sample is there"),
+    );
+    let line = |random: &str| format!("CLIENT_RANDOM {} {}\n", random.repeat(32), "0b".repeat(48));
+    place.write("other.log", line("01") + &line("02"));
+    let ended = place
+        .run_keyed(&["analyze", "plain.pcap", "--keylog", "other.log"])
+        .code(0);
+    let told = "key log: 0 of 2 secrets matched a connection";
+    assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    assert!(ended.stdout.contains(told), "{}", ended.stdout);
+    let ended = place
+        .run_keyed(&["analyze", "plain.pcap", "--keylog", "other.log", "--json"])
+        .code(0);
+    let document = json(&ended.stdout);
+    let anomalies = document["capture_anomalies"].as_array().expect("a list");
+    let unmatched: Vec<_> = anomalies
+        .iter()
+        .filter(|row| row["kind"] == "keylog_unmatched")
+        .map(|row| &row["count"])
+        .collect();
+    assert_eq!(unmatched, [2]);
+    // Those that do are counted.
+    place.write("evidence.pcapng", self::sample("curl.pcapng"));
+    let ended = place.run_keyed(&["analyze", "evidence.pcapng"]).code(0);
+    let told = "key log: 4 of 4 secrets matched a connection";
+    assert!(ended.stdout.contains(told), "{}", ended.stdout);
+}

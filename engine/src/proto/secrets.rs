@@ -3,13 +3,16 @@
 //! They serve to decrypt and go nowhere else: wiped when dropped, shown by
 //! nothing, and a line that is no secret is counted, never repeated.
 
+mod entries;
+
 use crate::evidence::PacketRef;
-use foldhash::quality::RandomState;
-use hashbrown::HashMap;
+use entries::{Entries, Kept, MAX_SECRET};
+use std::io::Read;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Longest secret: a master secret, or that of a SHA-384 suite.
-const MAX_SECRET: usize = 48;
+/// Bytes of a key log read at once.
+const READ: usize = 64 << 10;
 /// Longest line that can hold a secret, with room for blanks.
 const MAX_LINE: usize = 512;
 /// Secrets of one session; a session has eleven at most, and renewals none.
@@ -22,6 +25,8 @@ pub enum Label {
     Master,
     /// Premaster secret of TLS 1.2 and below.
     Premaster,
+    /// The same, known by its encryption under the server's RSA key.
+    EncryptedPremaster,
     /// Early data of the client.
     ClientEarly,
     /// Handshake of the client.
@@ -54,6 +59,7 @@ impl Label {
             Self::Master => len == MAX_SECRET,
             // A Diffie-Hellman value of any length.
             Self::Premaster => len > 0,
+            Self::EncryptedPremaster => len == MAX_SECRET,
             _ => matches!(len, 32 | 48),
         }
     }
@@ -106,27 +112,18 @@ pub struct Taken {
     pub left_out: u64,
 }
 
-struct Secret {
-    label: Label,
-    source: Source,
-    /// Of this capacity from the start, so that no copy stays behind.
-    bytes: Zeroizing<Vec<u8>>,
-}
-
-/// All secrets that are known.
+/// All secrets that are known: those of the blocks of captures, over those of
+/// key logs.
 pub struct KeyLog {
-    by_random: HashMap<[u8; 32], Vec<Secret>, RandomState>,
-    /// Premaster secrets by the first eight bytes of their encryption under the
-    /// server's RSA key.
-    by_encryption: HashMap<[u8; 8], Secret, RandomState>,
-    len: usize,
+    entries: Entries,
+    base: Option<Arc<KeyLog>>,
     limit: usize,
 }
 
 impl std::fmt::Debug for KeyLog {
     /// Says how much there is, never what.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyLog").field("len", &self.len).finish()
+        f.debug_struct("KeyLog").field("len", &self.len()).finish()
     }
 }
 
@@ -140,10 +137,17 @@ impl KeyLog {
     /// Room for so many secrets.
     pub fn new(limit: usize) -> Self {
         Self {
-            by_random: HashMap::default(),
-            by_encryption: HashMap::default(),
-            len: 0,
+            entries: Entries::default(),
+            base: None,
             limit,
+        }
+    }
+
+    /// More secrets over those of another, which count for the limit as well.
+    pub fn over(base: Arc<Self>, limit: usize) -> Self {
+        Self {
+            base: Some(base),
+            ..Self::new(limit)
         }
     }
 
@@ -151,37 +155,111 @@ impl KeyLog {
     pub fn add(&mut self, text: &[u8], source: Source) -> Taken {
         let mut taken = Taken::default();
         for line in text.split(|byte| *byte == b'\n') {
-            let line = line.trim_ascii();
-            if line.is_empty() || line.starts_with(b"#") {
-                continue;
-            }
-            match self.line(line, source) {
-                Line::Taken => taken.secrets += 1,
-                Line::Known => {}
-                Line::Malformed => taken.malformed += 1,
-                Line::LeftOut => taken.left_out += 1,
-            }
+            self.take(line, source, &mut taken);
         }
         taken
     }
 
+    /// Takes the secrets of a key log as it is read, a line at a time: of what
+    /// passes, nothing stays but secrets.
+    ///
+    /// # Errors
+    ///
+    /// When reading fails, or there is more than `max` bytes.
+    pub fn read(
+        &mut self,
+        mut from: impl Read,
+        max: u64,
+        source: Source,
+    ) -> std::io::Result<Taken> {
+        let mut taken = Taken::default();
+        let mut buffer = Zeroizing::new(vec![0; READ]);
+        let (mut held, mut total, mut skips) = (0_usize, 0_u64, false);
+        loop {
+            let room = buffer.get_mut(held..).unwrap_or_default();
+            let count = match from.read(room) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            total = total.saturating_add(count as u64);
+            if total > max {
+                return Err(std::io::Error::other(format!(
+                    "is larger than {} MiB",
+                    max >> 20
+                )));
+            }
+            held = held.saturating_add(count);
+            let filled = buffer.get(..held).unwrap_or_default();
+            let ended = count == 0;
+            // Whole lines; at the end the last one as well.
+            let whole = match memchr::memrchr(b'\n', filled) {
+                _ if ended => held,
+                Some(at) => at.saturating_add(1),
+                None => 0,
+            };
+            let mut lines = filled.get(..whole).unwrap_or_default();
+            if skips && whole > 0 {
+                let end =
+                    memchr::memchr(b'\n', lines).map_or(lines.len(), |at| at.saturating_add(1));
+                lines = lines.get(end..).unwrap_or_default();
+                skips = false;
+            }
+            for line in lines.split(|byte| *byte == b'\n') {
+                self.take(line, source, &mut taken);
+            }
+            if ended {
+                return Ok(taken);
+            }
+            buffer.copy_within(whole..held, 0);
+            held = held.saturating_sub(whole);
+            if held == READ {
+                // A line beyond every measure is none, wherever it ends.
+                taken.malformed = taken.malformed.saturating_add(u64::from(!skips));
+                (held, skips) = (0, true);
+            }
+        }
+    }
+
+    fn take(&mut self, line: &[u8], source: Source, taken: &mut Taken) {
+        let line = line.trim_ascii();
+        if line.is_empty() || line.starts_with(b"#") {
+            return;
+        }
+        let count = match self.line(line, source) {
+            Line::Taken => &mut taken.secrets,
+            Line::Known => return,
+            Line::Malformed => &mut taken.malformed,
+            Line::LeftOut => &mut taken.left_out,
+        };
+        *count = count.saturating_add(1);
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.len
+        let base = self.base.as_ref().map_or(0, |base| base.len());
+        self.entries.len().saturating_add(base)
+    }
+
+    /// How many belong to a connection that was asked about.
+    pub fn met(&self) -> usize {
+        let base = self.base.as_ref().map_or(0, |base| base.met());
+        self.entries.met().saturating_add(base)
     }
 
     /// Where a session's secrets come from, if any is known when this packet passes.
     pub(super) fn source(&self, client_random: &[u8; 32], at: PacketRef) -> Option<Source> {
-        let secrets = self.by_random.get(client_random)?;
-        secrets
-            .iter()
-            .map(|secret| secret.source)
-            .find(|source| source.is_known_at(at))
+        let base = self.base.as_ref();
+        // All are asked, so that all of the connection count as met.
+        let base = base.and_then(|base| base.source(client_random, at));
+        let own = self
+            .entries
+            .source_of(client_random, |source| source.is_known_at(at));
+        base.or(own)
     }
 
     /// The secret of a session, where one is known when this packet passes.
@@ -191,18 +269,17 @@ impl KeyLog {
         label: Label,
         at: PacketRef,
     ) -> Option<(&[u8], Source)> {
-        let secrets = self.by_random.get(client_random)?;
-        secrets
-            .iter()
-            .find(|secret| secret.label == label && secret.source.is_known_at(at))
-            .map(|secret| (&**secret.bytes, secret.source))
+        let base = self.base.as_ref();
+        base.and_then(|base| base.find(client_random, label, at))
+            .or_else(|| {
+                self.entries
+                    .find(client_random, label, |source| source.is_known_at(at))
+            })
     }
 
     /// The premaster secret whose encryption begins so.
     pub(super) fn premaster(&self, encryption: &[u8; 8], at: PacketRef) -> Option<(&[u8], Source)> {
-        let secret = self.by_encryption.get(encryption)?;
-        let known = secret.source.is_known_at(at);
-        known.then_some((&**secret.bytes, secret.source))
+        self.find(&padded(*encryption), Label::EncryptedPremaster, at)
     }
 
     fn line(&mut self, line: &[u8], source: Source) -> Line {
@@ -216,25 +293,22 @@ impl KeyLog {
         else {
             return Line::Malformed;
         };
-        let mut bytes = Zeroizing::new(Vec::with_capacity(secret.len() / 2));
-        if hex(secret, &mut bytes).is_none() {
-            return Line::Malformed;
-        }
-        let mut random = Zeroizing::new(Vec::with_capacity(32));
-        if hex(key, &mut random).is_none() {
-            return Line::Malformed;
-        }
-        if name == b"RSA" {
-            return match <[u8; 8]>::try_from(random.as_slice()) {
-                Ok(encryption) if bytes.len() == MAX_SECRET => {
-                    self.keep_premaster(encryption, bytes, source)
-                }
-                _ => Line::Malformed,
-            };
-        }
-        let Ok(random) = <[u8; 32]>::try_from(random.as_slice()) else {
+        let mut room = Zeroizing::new([0; MAX_LINE / 2]);
+        let (mut random, mut encryption) = ([0; 32], [0; 8]);
+        let Some(bytes) = hex(secret, room.as_mut_slice()) else {
             return Line::Malformed;
         };
+        let is_of = |len: usize, out: &mut [u8]| hex(key, out).is_some_and(|out| out.len() == len);
+        if name == b"RSA" {
+            let fits = bytes.len() == MAX_SECRET && is_of(8, &mut encryption);
+            return match fits {
+                true => self.keep(padded(encryption), Label::EncryptedPremaster, bytes, source),
+                false => Line::Malformed,
+            };
+        }
+        if !is_of(32, &mut random) {
+            return Line::Malformed;
+        }
         match Label::named(name) {
             Some(label) if label.fits(bytes.len()) => self.keep(random, label, bytes, source),
             Some(_) => Line::Malformed,
@@ -244,61 +318,36 @@ impl KeyLog {
         }
     }
 
-    fn keep(
-        &mut self,
-        random: [u8; 32],
-        label: Label,
-        bytes: Zeroizing<Vec<u8>>,
-        source: Source,
-    ) -> Line {
-        let secrets = self.by_random.entry(random).or_default();
-        // The same again, as a file given twice has it; one that is known
-        // from the start takes the place of one that passes.
-        let same = secrets
-            .iter_mut()
-            .find(|secret| secret.label == label && secret.bytes == bytes);
-        if let Some(same) = same {
-            if !matches!(source, Source::Passing { .. }) {
-                same.source = source;
-            }
+    fn keep(&mut self, of: [u8; 32], label: Label, bytes: &[u8], source: Source) -> Line {
+        // What a key log of the user's has is known from the start.
+        if self
+            .base
+            .as_ref()
+            .is_some_and(|base| base.entries.has(&of, label, bytes))
+        {
             return Line::Known;
         }
-        if self.len >= self.limit || secrets.len() >= MAX_OF_SESSION {
-            if secrets.is_empty() {
-                self.by_random.remove(&random);
-            }
-            return Line::LeftOut;
-        }
-        secrets.push(Secret {
-            label,
-            source,
-            bytes,
-        });
-        self.len += 1;
-        Line::Taken
-    }
-
-    fn keep_premaster(
-        &mut self,
-        encryption: [u8; 8],
-        bytes: Zeroizing<Vec<u8>>,
-        source: Source,
-    ) -> Line {
-        if self.by_encryption.contains_key(&encryption) {
-            return Line::Known;
-        }
-        if self.len >= self.limit {
-            return Line::LeftOut;
-        }
-        let secret = Secret {
-            label: Label::Premaster,
-            source,
-            bytes,
+        let max = match label {
+            Label::EncryptedPremaster => 1,
+            _ => MAX_OF_SESSION,
         };
-        self.by_encryption.insert(encryption, secret);
-        self.len += 1;
-        Line::Taken
+        let has_room = self.len() < self.limit;
+        match self.entries.keep(of, label, bytes, source, max, has_room) {
+            Kept::New => Line::Taken,
+            Kept::Known => Line::Known,
+            Kept::LeftOut if has_room && max == 1 => Line::Known,
+            Kept::LeftOut => Line::LeftOut,
+        }
     }
+}
+
+/// The first bytes of an encrypted premaster secret, as they are looked up.
+fn padded(encryption: [u8; 8]) -> [u8; 32] {
+    let mut of = [0; 32];
+    if let Some(start) = of.first_chunk_mut::<8>() {
+        *start = encryption;
+    }
+    of
 }
 
 /// What a line came to.
@@ -315,21 +364,18 @@ fn is_name(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
 }
 
-/// Appends what hexadecimal digits say, within the capacity.
-fn hex(digits: &[u8], out: &mut Vec<u8>) -> Option<()> {
+/// What hexadecimal digits say, at the start of `out`.
+fn hex<'o>(digits: &[u8], out: &'o mut [u8]) -> Option<&'o [u8]> {
     if !digits.len().is_multiple_of(2) || digits.is_empty() {
         return None;
     }
-    for pair in digits.chunks_exact(2) {
+    let out = out.get_mut(..digits.len() / 2)?;
+    for (pair, out) in digits.chunks_exact(2).zip(out.iter_mut()) {
         let digit = |byte: u8| char::from(byte).to_digit(16);
         let [high, low] = <[u8; 2]>::try_from(pair).ok()?;
-        let byte = digit(high)? << 4 | digit(low)?;
-        if out.len() == out.capacity() {
-            return None;
-        }
-        out.push(u8::try_from(byte).ok()?);
+        *out = u8::try_from(digit(high)? << 4 | digit(low)?).ok()?;
     }
-    Some(())
+    Some(out)
 }
 
 #[cfg(test)]
@@ -419,7 +465,82 @@ mod tests {
             .collect();
         let taken = log.add(text.as_bytes(), Source::KeyLog);
         assert_eq!((taken.secrets, taken.left_out, log.len()), (2, 3, 2));
-        assert_eq!(log.by_random.len(), 2);
+        // What is known already needs no room.
+        let taken = log.add(text.as_bytes(), Source::KeyLog);
+        assert_eq!((taken.secrets, taken.left_out), (0, 3));
+    }
+
+    /// Those of blocks lie over those of key logs, whose copies they may be.
+    #[test]
+    fn blocks_lie_over_key_logs() {
+        let (early, late) = ("0a".repeat(32), "0b".repeat(32));
+        let mut base = KeyLog::new(3);
+        base.add(
+            line("CLIENT_TRAFFIC_SECRET_0", 1, &early).as_bytes(),
+            Source::KeyLog,
+        );
+        let mut log = KeyLog::over(Arc::new(base), 3);
+        let text = [
+            line("CLIENT_TRAFFIC_SECRET_0", 1, &early),
+            line("SERVER_TRAFFIC_SECRET_0", 1, &late),
+            line("CLIENT_TRAFFIC_SECRET_0", 2, &late),
+            line("CLIENT_TRAFFIC_SECRET_0", 3, &late),
+        ]
+        .concat();
+        let taken = log.add(text.as_bytes(), Source::Block);
+        assert_eq!((taken.secrets, taken.left_out, log.len()), (2, 1, 3));
+        assert_eq!(log.met(), 0);
+        let at = packet(0, 0);
+        assert_eq!(log.source(&[1; 32], at), Some(Source::KeyLog));
+        assert_eq!(log.met(), 2);
+        let found = log.find(&[1; 32], Label::ServerTraffic, at);
+        assert_eq!(found, Some((&[0x0b; 32][..], Source::Block)));
+        assert_eq!(log.source(&[2; 32], at), Some(Source::Block));
+        assert_eq!(log.source(&[3; 32], at), None);
+        assert_eq!(log.met(), 3);
+    }
+
+    /// Premaster secrets may be as long as their group, beyond a fixed place.
+    #[test]
+    fn long_premaster_secrets_are_kept_whole() {
+        let long = "c5".repeat(128);
+        let mut log = KeyLog::default();
+        let text =
+            line("PMS_CLIENT_RANDOM", 5, &long) + &line("CLIENT_RANDOM", 5, &"0b".repeat(48));
+        assert_eq!(log.add(text.as_bytes(), Source::KeyLog).secrets, 2);
+        let found = log.find(&[5; 32], Label::Premaster, packet(0, 0));
+        assert_eq!(found.map(|found| found.0), Some(&[0xc5; 128][..]));
+    }
+
+    /// A reader that gives a few bytes at a time.
+    struct Slowly<'a>(&'a [u8], usize);
+
+    impl Read for Slowly<'_> {
+        fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+            let count = self.1.min(out.len()).min(self.0.len());
+            let (now, later) = self.0.split_at(count);
+            out[..count].copy_from_slice(now);
+            self.0 = later;
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn a_line_beyond_every_measure_is_one_malformed_line() {
+        let secret = line("CLIENT_RANDOM", 1, &"0b".repeat(48));
+        let text = "x".repeat(3 * READ + 5) + "\n" + &secret;
+        let mut log = KeyLog::default();
+        let taken = log.read(text.as_bytes(), 1 << 20, Source::KeyLog).unwrap();
+        assert_eq!((taken.secrets, taken.malformed), (1, 1));
+        let mut log = KeyLog::default();
+        let too_long = log.read(text.as_bytes(), 1 << 16, Source::KeyLog);
+        assert!(too_long.is_err());
+    }
+
+    /// 2^20 secrets, as the limit allows, take less than 128 MiB.
+    #[test]
+    fn an_entry_is_small() {
+        assert!(entries::ENTRY_BYTES <= 88);
     }
 
     proptest! {
@@ -429,6 +550,19 @@ mod tests {
             let mut log = KeyLog::default();
             let taken = log.add(&text, Source::KeyLog);
             prop_assert_eq!(taken.secrets, log.len() as u64);
+        }
+
+        /// However it comes, the same is read.
+        #[test]
+        fn any_pieces_give_the_same(
+            text in "([A-Z_]{1,14} [0-9a-f]{4}\n|#x\n| \n|CLIENT_RANDOM (01|02){32} (0b){48}\r?\n){0,6}(y{1,9})?",
+            piece in 1_usize..80,
+        ) {
+            let (mut whole, mut pieces) = (KeyLog::default(), KeyLog::default());
+            let expected = whole.add(text.as_bytes(), Source::KeyLog);
+            let taken = pieces.read(Slowly(text.as_bytes(), piece), 1 << 20, Source::KeyLog);
+            prop_assert_eq!(taken.unwrap(), expected);
+            prop_assert_eq!(pieces.len(), whole.len());
         }
     }
 }

@@ -20,7 +20,7 @@ mod sessions;
 mod rescore;
 mod usage;
 
-pub use secrets::KeyLogText;
+pub use secrets::KeyLogs;
 
 use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog};
 use crate::behaviour;
@@ -67,7 +67,7 @@ pub struct Request {
     /// Judges certificates, by the roots that it trusts.
     pub validator: Validator,
     /// Key logs to decrypt with.
-    pub key_logs: Vec<KeyLogText>,
+    pub key_logs: KeyLogs,
     /// Threat intelligence of the user.
     pub indicators: Option<Arc<Set>>,
     /// Rules of the user.
@@ -119,6 +119,10 @@ pub struct Report {
     pub flows: u64,
     /// Rows of `tls_handshakes`.
     pub tls_handshakes: u64,
+    /// Secrets of key logs and of Decryption Secrets Blocks.
+    pub secrets: u64,
+    /// Those of them that belong to a connection of the captures.
+    pub secrets_met: u64,
     /// Rows of `dns_queries`.
     pub dns_queries: u64,
     /// Rows of `certificates`.
@@ -249,7 +253,8 @@ impl Run<'_> {
         }
         let gathered = pipeline.finish(&mut fragments, &mut outputs)?;
         capture_anomalies.extend(fragments.into_rows(None));
-        let secrets_known = gathered.secrets.len() as u64;
+        let secrets = gathered.secrets.len() as u64;
+        let secrets_met = gathered.secrets.met() as u64;
         capture_anomalies.extend(gathered.secrets.into_anomalies());
         if gathered.revocations_left_out > 0 {
             capture_anomalies.push(revocations_left_out(
@@ -297,9 +302,10 @@ impl Run<'_> {
         folder.add_document("policy.yaml", policy.to_yaml().as_bytes(), &request.key)?;
         self.check_cancelled()?;
         let mut manifest = self.manifest(started_at, &captures, &judged.findings, rows, problems);
-        if secrets_known > 0 {
+        if secrets > 0 {
             let counts = &mut manifest.counts;
-            counts.insert("decryption_secrets".to_owned(), secrets_known);
+            counts.insert("decryption_secrets".to_owned(), secrets);
+            counts.insert("decryption_secrets_met".to_owned(), secrets_met);
         }
         let run_id = folder.run_id().to_owned();
         let path = folder.seal(&manifest, &request.key)?;
@@ -315,6 +321,8 @@ impl Run<'_> {
             anomaly_rows: rows.anomalies,
             flows: rows.flows,
             tls_handshakes: rows.tls_handshakes,
+            secrets,
+            secrets_met,
             dns_queries: rows.dns_queries,
             certificates: rows.certificates,
             elapsed: self.started.elapsed(),

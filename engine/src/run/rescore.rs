@@ -153,6 +153,8 @@ pub fn rescore(request: &Again, cancel: &AtomicBool) -> Result<Report> {
         anomaly_rows: count("anomalies"),
         flows: count("flows"),
         tls_handshakes: count("tls_handshakes"),
+        secrets: 0,
+        secrets_met: 0,
         dns_queries: count("dns_queries"),
         certificates: count("certificates"),
         elapsed: started.elapsed(),

@@ -9,34 +9,49 @@ use super::Observer;
 use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog, Repeats};
 use crate::capture::{CaptureFile, DecryptionSecrets};
 use crate::evidence::PacketRef;
+use crate::policy::Limits;
 use crate::proto::secrets::{KeyLog, Source, Taken};
 use crate::time::CaptureTime;
+use std::io::Read;
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
-/// The text of a key log, and what its file is called. Never shown.
-pub struct KeyLogText {
-    /// Name of the file, for messages.
-    pub name: String,
-    /// What it holds; wiped when dropped.
-    pub text: Zeroizing<Vec<u8>>,
+/// The secrets of the key logs that the user names. Never shown.
+#[derive(Debug)]
+pub struct KeyLogs {
+    log: Arc<KeyLog>,
+    /// Name of each file, for messages, and what its lines came to.
+    files: Vec<(String, Taken)>,
 }
 
-impl KeyLogText {
-    /// A key log by its file's name and its text.
-    pub fn new(name: String, text: Vec<u8>) -> Self {
+/// Largest key log: more than `limits.keylog_secrets` allows by default.
+const MAX_KEY_LOG: u64 = 256 << 20;
+
+impl KeyLogs {
+    /// None so far; room for as many secrets as the limit says.
+    pub fn new(limits: &Limits) -> Self {
         Self {
-            name,
-            text: Zeroizing::new(text),
+            log: Arc::new(KeyLog::new(limits.keylog_secrets)),
+            files: Vec::new(),
         }
+    }
+
+    /// Reads a key log. Of its text only the secrets that can serve are kept.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is larger than 256 MiB.
+    pub fn read(&mut self, name: String, from: impl Read) -> std::io::Result<()> {
+        let shared = || std::io::Error::other("is read while a run uses the others");
+        let log = Arc::get_mut(&mut self.log).ok_or_else(shared)?;
+        let taken = log.read(from, MAX_KEY_LOG, Source::KeyLog)?;
+        self.files.push((name, taken));
+        Ok(())
     }
 }
 
-impl std::fmt::Debug for KeyLogText {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyLogText")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+impl Default for KeyLogs {
+    fn default() -> Self {
+        Self::new(&Limits::default())
     }
 }
 
@@ -54,17 +69,17 @@ impl<'o> Secrets<'o> {
     /// Those of key logs and of the blocks of mapped files.
     pub(super) fn gather(
         limit: usize,
-        key_logs: &[KeyLogText],
+        key_logs: &KeyLogs,
         files: &[CaptureFile],
         observer: &'o dyn Observer,
     ) -> Self {
         let mut all = Self {
-            log: Arc::new(KeyLog::new(limit)),
+            log: Arc::new(KeyLog::over(Arc::clone(&key_logs.log), limit)),
             anomalies: AnomalyLog::default(),
             observer,
         };
-        for KeyLogText { name, text } in key_logs {
-            all.take(text, Source::KeyLog, PacketRef::default(), name);
+        for (name, taken) in &key_logs.files {
+            all.note(*taken, Source::KeyLog, PacketRef::default(), name);
         }
         for (capture, file) in (0_u32..).zip(files) {
             let name = file.path().to_string_lossy();
@@ -92,8 +107,30 @@ impl<'o> Secrets<'o> {
         self.log.len()
     }
 
-    /// What was odd about them.
-    pub(super) fn into_anomalies(self) -> Vec<Anomaly> {
+    /// How many belong to a connection of the captures.
+    pub(super) fn met(&self) -> usize {
+        self.log.met()
+    }
+
+    /// What was odd about them, now that all captures were read.
+    pub(super) fn into_anomalies(mut self) -> Vec<Anomaly> {
+        let (known, met) = (self.log.len() as u64, self.log.met());
+        if known > 0 && met == 0 {
+            let what = "none of the secrets belongs to a connection of the captures";
+            self.observer.warning(&format!(
+                "key log: 0 of {known} secrets matched a connection"
+            ));
+            let repeats = Repeats {
+                first: PacketRef::default(),
+                last: PacketRef::default(),
+                count: known,
+            };
+            let start = CaptureTime::from_nanos(0);
+            self.anomalies
+                .note_repeats(AnomalyKind::KeyLogUnmatched, start, repeats, || {
+                    what.to_owned()
+                });
+        }
         self.anomalies.into_rows(None)
     }
 
@@ -118,11 +155,17 @@ impl<'o> Secrets<'o> {
         let Some(log) = Arc::get_mut(&mut self.log) else {
             return;
         };
+        let taken = log.add(text, source);
+        self.note(taken, source, at, name);
+    }
+
+    /// Says what lines came to.
+    fn note(&mut self, taken: Taken, source: Source, at: PacketRef, name: &str) {
         let Taken {
             secrets,
             malformed,
             left_out,
-        } = log.add(text, source);
+        } = taken;
         tracing::debug!(secrets, malformed, left_out, "key log");
         for (kind, count, what) in [
             (

@@ -27,8 +27,11 @@ use opener::{HEADER, Opened, Opener, Protection};
 use std::ops::Range;
 use zeroize::{Zeroize, Zeroizing};
 
-/// Records that may resist where the place is being looked for.
+/// Records that may resist, one after the other, where the place is being looked for.
 const MAX_TRIALS: u32 = 64;
+/// Times that keys may be tried in vain on records of one end, beyond one for
+/// each record that opened: whoever makes gaps and junk pays for most of it.
+const MAX_VAIN: u32 = 4_096;
 /// Places that are tried for one record, for each set of keys.
 const MAX_WINDOW: u64 = 32;
 
@@ -101,6 +104,8 @@ struct End {
     /// The place is not known: how many records may have been missed.
     unsure: Option<u64>,
     trials: u32,
+    /// Times that keys were tried in vain, less those that opened a record.
+    vain: u32,
     /// Nothing more is opened.
     dead: bool,
 }
@@ -247,7 +252,6 @@ impl Decrypt {
         if end.keys.is_some() || end.unsure.is_some() {
             let before = end.unsure.unwrap_or(0);
             end.unsure = Some(before.saturating_add(records).min(MAX_WINDOW));
-            end.trials = 0;
         }
     }
 
@@ -306,11 +310,14 @@ impl Decrypt {
                 .as_mut()
                 .and_then(|keys| keys.opener.open(header, body));
             return match opened {
-                Some(Opened { kind, place }) => Record::Is {
-                    kind,
-                    place,
-                    after_gap: false,
-                },
+                Some(Opened { kind, place }) => {
+                    end.vain = end.vain.saturating_sub(1);
+                    Record::Is {
+                        kind,
+                        place,
+                        after_gap: false,
+                    }
+                }
                 None => {
                     end.dead = true;
                     Record::Failed
@@ -331,10 +338,17 @@ impl Decrypt {
         let mut scratch = std::mem::take(&mut self.scratch);
         let end = self.end_mut(is_client);
         let window = end.unsure.unwrap_or(0);
-        let mut found = end
-            .keys
-            .as_mut()
-            .and_then(|keys| attempt(&mut keys.opener, header, body, &mut scratch, window));
+        let mut vain = 0_u32;
+        let mut found = end.keys.as_mut().and_then(|keys| {
+            attempt(
+                &mut keys.opener,
+                header,
+                body,
+                &mut scratch,
+                window,
+                &mut vain,
+            )
+        });
         let mut after_gap = window > 0;
         if found.is_none() {
             for mut candidate in self.candidates(is_client, known) {
@@ -344,6 +358,7 @@ impl Decrypt {
                     body,
                     &mut scratch,
                     window,
+                    &mut vain,
                 );
                 if found.is_some() {
                     after_gap |= candidate.keys.opener.sequence > 1;
@@ -355,6 +370,8 @@ impl Decrypt {
             }
         }
         let end = self.end_mut(is_client);
+        let opened = u32::from(found.is_some());
+        end.vain = end.vain.saturating_add(vain).saturating_sub(opened);
         let result = match found {
             Some(Opened { kind, place }) => {
                 // Early data may end, or be refused, with any record.
@@ -372,7 +389,7 @@ impl Decrypt {
                 if window > 0 {
                     end.unsure = Some(window.saturating_add(1).min(MAX_WINDOW));
                 }
-                end.dead = end.trials >= MAX_TRIALS;
+                end.dead = end.trials >= MAX_TRIALS || end.vain >= MAX_VAIN;
                 if end.dead {
                     Record::Failed
                 } else {
@@ -521,13 +538,14 @@ fn label(is_client: bool, epoch: Epoch) -> Label {
 }
 
 /// Tries a record as the next one and as those behind it; what fits lies in
-/// `scratch`, and the opener is then behind it.
+/// `scratch`, and the opener is then behind it. What failed is counted.
 fn attempt(
     opener: &mut Opener,
     header: [u8; HEADER],
     body: &[u8],
     scratch: &mut Vec<u8>,
     window: u64,
+    vain: &mut u32,
 ) -> Option<Opened> {
     let first = opener.sequence;
     for missed in 0..=window.min(MAX_WINDOW) {
@@ -537,6 +555,7 @@ fn attempt(
         if let Some(opened) = opener.open(header, scratch) {
             return Some(opened);
         }
+        *vain = vain.saturating_add(1);
     }
     opener.sequence = first;
     None

@@ -376,6 +376,62 @@ fn records_behind_missing_ones_are_found_again() {
     }
 }
 
+/// Gaps and junk in turn, which costs who makes them little: what is tried on
+/// them ends, though records between them open.
+#[test]
+fn gaps_and_junk_are_not_tried_without_end() {
+    let log = key_log("csCS");
+    let known = Known {
+        secrets: &log,
+        at: PacketRef::default(),
+    };
+    let keying = Keying {
+        client_random: RANDOM,
+        server_random: [9; 32],
+        premaster: None,
+        suite: 0x1301,
+        version: 0x0304,
+        etm: false,
+        extended: false,
+    };
+    let junk = || ([23, 3, 3, 0, 40], vec![0xaa; 40]);
+    let reading = || {
+        let mut decrypt = Decrypt::new(RANDOM, known).expect("secrets");
+        assert!(decrypt.begin_13(&keying, false, [0; 2], known));
+        decrypt.finished(true, known);
+        decrypt
+    };
+    // Nothing between them opens.
+    let mut decrypt = reading();
+    let mut tried = 0;
+    while decrypt.wants(true, 23) {
+        decrypt.missed(true, 1_000);
+        let (header, mut body) = junk();
+        let result = decrypt.open(true, header, &mut body, Some(known));
+        assert!(!matches!(result, Record::Is { .. }));
+        tried += 1;
+        assert!(tried <= MAX_TRIALS, "junk is tried on and on");
+    }
+    // A record of the client between each.
+    let mut decrypt = reading();
+    let mut client = Sealer::new(3);
+    let mut tried = 0;
+    while decrypt.wants(true, 23) {
+        let mut sealed = client.record(23, b"data");
+        let header = *sealed.first_chunk().expect("a header");
+        sealed.drain(..HEADER);
+        let result = decrypt.open(true, header, &mut sealed, Some(known));
+        assert!(matches!(result, Record::Is { .. }), "{tried}");
+        decrypt.missed(true, 1_000);
+        let (header, mut body) = junk();
+        let result = decrypt.open(true, header, &mut body, Some(known));
+        assert!(!matches!(result, Record::Is { .. }));
+        tried += 1;
+        assert!(tried < 200, "junk is tried on and on");
+    }
+    assert!(tried > 20, "{tried}");
+}
+
 proptest! {
     /// Any cutting of the streams gives the same.
     #[test]
