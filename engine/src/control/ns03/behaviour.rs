@@ -19,8 +19,9 @@ use crate::policy::{Policy, RateLimit};
 use crate::proto::plain::http::{HttpTransaction, Text};
 use crate::time::NANOS_PER_SECOND;
 use foldhash::quality::RandomState;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A client at an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -55,14 +56,17 @@ const HOUR_NS: i64 = 3_600 * NANOS_PER_SECOND;
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub struct Behaviour {
-    buckets: HashMap<Client, Bucket, RandomState>,
+    buckets: HashMap<Arc<Client>, Bucket, RandomState>,
+    /// When each bucket was filled last, or a time before that, by which it is
+    /// known that it is not worth a look yet. The number tells equal times apart.
+    ages: BTreeMap<(i64, u64), Arc<Client>>,
+    /// Buckets that there were so far.
+    numbered: u64,
     /// Requests that the buckets remember.
     remembered: usize,
-    /// Before this time, no bucket can be given up: looking for one is in vain.
-    nothing_before_ns: i64,
-    /// How often all buckets were looked at.
+    /// How often the age of a bucket was looked at.
     #[cfg(test)]
-    sweeps: u64,
+    looks: u64,
     /// Status by which a credential was last refused, and since when.
     refused: HashMap<Bearer, u16, RandomState>,
 }
@@ -107,17 +111,22 @@ impl Behaviour {
         }
         let path = tx.text(Text::Path).unwrap_or("/");
         let (limit, name) = limit_of(policy, path);
-        let client = Client {
+        let client = Arc::new(Client {
             address: flow.src,
             host: host(flow, tx).into(),
             endpoint: name.clone().into(),
-        };
+        });
         let now = tx.ts.as_nanos();
-        if !self.buckets.contains_key(&client) && !self.make_room(policy, now) {
-            seen.outcomes
-                .push(Outcome::not_observed(&RATE_LIMIT, TOO_MANY));
-            return;
+        if !self.buckets.contains_key(&client) {
+            if !self.make_room(policy, now) {
+                seen.outcomes
+                    .push(Outcome::not_observed(&RATE_LIMIT, TOO_MANY));
+                return;
+            }
+            self.numbered = self.numbered.saturating_add(1);
+            self.ages.insert((now, self.numbered), Arc::clone(&client));
         }
+        let max_remembered = max_remembered(policy);
         let bucket = self.buckets.entry(client).or_insert_with(|| Bucket {
             level: u128::from(limit.burst) * MINUTE_NS,
             filled_ns: now,
@@ -125,12 +134,20 @@ impl Behaviour {
         });
         let before = bucket.hour.len();
         let over = bucket.is_over(&limit, now);
+        let others = self.remembered.saturating_sub(before);
+        if limit.per_hour.is_some() && others.saturating_add(bucket.hour.len()) >= max_remembered {
+            // Whether an hour is full cannot be known without its requests.
+            self.remembered = others.saturating_add(bucket.hour.len());
+            seen.outcomes
+                .push(Outcome::not_observed(&RATE_LIMIT, TOO_MANY));
+            return;
+        }
         seen.should_deny = Some(over.is_some());
         let denied = matches!(tx.outcome(), Some(429 | 503));
         if !denied && over.is_none() {
             bucket.take(&limit, now);
         }
-        self.remembered = (self.remembered + bucket.hour.len()).saturating_sub(before);
+        self.remembered = others.saturating_add(bucket.hour.len());
         seen.outcomes.push(match (over, tx.outcome()) {
             (_, None) => Outcome::not_observed(&RATE_LIMIT, NO_ANSWER),
             (_, Some(429)) => Outcome::refused(&RATE_LIMIT, name, "429 Too Many Requests"),
@@ -145,23 +162,38 @@ impl Behaviour {
         });
     }
 
-    /// Room for one more bucket; those full again and an hour old are as good as new ones.
+    /// Room for one more bucket; those full again and an hour old are as good as
+    /// new ones. Of every request, one bucket's age is looked at twice at most.
     fn make_room(&mut self, policy: &Policy, now: i64) -> bool {
-        let limits = &policy.limits;
         let is_full = |this: &Self| {
-            this.buckets.len() >= limits.api_subjects
-                || this.remembered >= limits.api_subjects.saturating_mul(64)
+            this.buckets.len() >= policy.limits.api_subjects
+                || this.remembered >= max_remembered(policy)
         };
-        if is_full(self) && (now >= self.nothing_before_ns || self.buckets.is_empty()) {
+        if !is_full(self) {
+            return true;
+        }
+        while let Some(oldest) = self.ages.first_entry() {
+            let (noted, number) = *oldest.key();
+            if now.saturating_sub(noted) < HOUR_NS {
+                break;
+            }
             #[cfg(test)]
             {
-                self.sweeps += 1;
+                self.looks += 1;
             }
-            self.buckets
-                .retain(|_, bucket| now.saturating_sub(bucket.filled_ns) < HOUR_NS);
-            self.remembered = self.buckets.values().map(|bucket| bucket.hour.len()).sum();
-            let oldest = self.buckets.values().map(|bucket| bucket.filled_ns).min();
-            self.nothing_before_ns = oldest.unwrap_or(now).saturating_add(HOUR_NS);
+            let client = oldest.remove();
+            let filled = self.buckets.get(&client).map(|bucket| bucket.filled_ns);
+            match filled {
+                // A request came since: it is as old as that.
+                Some(filled) if now.saturating_sub(filled) < HOUR_NS => {
+                    self.ages.insert((filled, number), client);
+                }
+                _ => {
+                    if let Some(bucket) = self.buckets.remove(&client) {
+                        self.remembered = self.remembered.saturating_sub(bucket.hour.len());
+                    }
+                }
+            }
         }
         !is_full(self)
     }
@@ -275,6 +307,11 @@ impl Behaviour {
     }
 }
 
+/// Most requests that the buckets remember together.
+fn max_remembered(policy: &Policy) -> usize {
+    policy.limits.api_subjects.saturating_mul(64)
+}
+
 /// A limit with everything inherited.
 struct Limit {
     per_minute: Option<u32>,
@@ -383,33 +420,84 @@ mod tests {
     use crate::control::testing;
     use crate::time::CaptureTime;
 
-    /// Once there is no room, a stranger costs no look at everyone who is there.
-    #[test]
-    fn strangers_beyond_the_limit_cost_no_sweep_each() {
-        let policy = Policy::from_yaml("limits:\n  api_subjects: 100\n", "p").unwrap();
-        let (mut behaviour, base) = (Behaviour::default(), testing::flow(1, 0));
-        let mut tx = HttpTransaction {
+    fn flow(number: u32) -> FlowHead {
+        let base = testing::flow(1, 0);
+        FlowHead {
+            flow_id: base.flow_id,
+            first: base.first,
+            src: IpAddr::from(number.to_be_bytes()),
+            dst: base.dst,
+            src_port: base.src_port,
+            dst_port: base.dst_port,
+            ip_proto: 6,
+            scope: 0,
+        }
+    }
+
+    fn should_deny(
+        behaviour: &mut Behaviour,
+        policy: &Policy,
+        flow: &FlowHead,
+        at: i64,
+    ) -> Option<bool> {
+        let tx = HttpTransaction {
+            ts: CaptureTime::from_nanos(at),
             has_request: true,
             status: Some(200),
             ..HttpTransaction::default()
         };
-        let mut seen = Vec::new();
-        for number in 0..10_000_u32 {
-            let flow = FlowHead {
-                flow_id: base.flow_id,
-                first: base.first,
-                src: IpAddr::from(number.to_be_bytes()),
-                dst: base.dst,
-                src_port: base.src_port,
-                dst_port: base.dst_port,
-                ip_proto: 6,
-                scope: 0,
-            };
-            // All within two hours, so that those of the first make room for others.
-            tx.ts = CaptureTime::from_nanos(i64::from(number) * 2 * HOUR_NS / 10_000);
-            seen.push(behaviour.observe(&policy, &flow, &tx, false).should_deny);
-        }
-        assert_eq!(seen.iter().filter(|deny| deny.is_some()).count(), 200);
-        assert!(behaviour.sweeps < 110, "{}", behaviour.sweeps);
+        behaviour.observe(policy, flow, &tx, false).should_deny
+    }
+
+    /// How many requests of strangers at these times were judged.
+    fn judged(
+        behaviour: &mut Behaviour,
+        policy: &Policy,
+        times: impl Iterator<Item = i64>,
+    ) -> usize {
+        (0..)
+            .zip(times)
+            .filter(|(number, at)| should_deny(behaviour, policy, &flow(*number), *at).is_some())
+            .count()
+    }
+
+    /// Once there is no room, a stranger costs no look at everyone who is there.
+    #[test]
+    fn strangers_beyond_the_limit_cost_no_sweep_each() {
+        let policy = Policy::from_yaml("limits:\n  api_subjects: 100\n", "p").unwrap();
+        let mut behaviour = Behaviour::default();
+        // All within two hours, so that those of the first make room for others.
+        let times = (0..10_000).map(|number| number * 2 * HOUR_NS / 10_000);
+        assert_eq!(judged(&mut behaviour, &policy, times), 200);
+        assert!(behaviour.looks <= 200, "{}", behaviour.looks);
+    }
+
+    /// Each stranger comes just when one who is there has aged: all are judged,
+    /// and none costs more than two looks.
+    #[test]
+    fn one_place_at_a_time_costs_one_look() {
+        let policy = Policy::from_yaml("limits:\n  api_subjects: 1000\n", "p").unwrap();
+        let mut behaviour = Behaviour::default();
+        let times = (0..20_000).map(|number| number * HOUR_NS / 1_000);
+        assert_eq!(judged(&mut behaviour, &policy, times), 20_000);
+        assert!(behaviour.looks <= 20_000, "{}", behaviour.looks);
+        assert_eq!(behaviour.ages.len(), behaviour.buckets.len());
+    }
+
+    /// One client's requests alone may fill what is remembered: then an hour's
+    /// limit cannot be judged, until an hour has passed.
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let text = "limits:\n  api_subjects: 2\napi:\n  rate_limiting:\n    default:\n      requests_per_minute: 1000000\n      requests_per_hour: 1000000\n      burst: 1000000\n";
+        let policy = Policy::from_yaml(text, "p").unwrap();
+        let mut behaviour = Behaviour::default();
+        let client = flow(1);
+        let judged = (0..1_000)
+            .filter(|ns| should_deny(&mut behaviour, &policy, &client, *ns).is_some())
+            .count();
+        assert_eq!(judged, 128);
+        assert_eq!(behaviour.remembered, 128);
+        let later = should_deny(&mut behaviour, &policy, &client, HOUR_NS + 2_000);
+        assert_eq!(later, Some(false));
     }
 }
