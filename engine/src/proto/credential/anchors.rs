@@ -2,13 +2,15 @@
 //! instructions for two bytes.
 //!
 //! Every other place is looked at: the three bytes there must be the first
-//! three of a text, or its second to fourth, when it began a place before (of
-//! which a text of three bytes says that it is printable). A
-//! bitmap answers that, with few false alarms, whatever the bytes are; vector
-//! searchers for many texts drown in those of prose and JSON.
+//! three of a text, or its second to fourth, when it began a place before (of a
+//! text of three bytes it is known what may follow). A table answers that,
+//! with few false alarms, whatever the bytes are; vector searchers for many
+//! texts drown in those of prose and JSON.
 
-/// Bits of the bitmap: 8 KiB.
-const BITS: u32 = 16;
+/// Bits of the table's places: 32 KiB, of which text asks for few.
+const BITS: u32 = 15;
+/// Bits of the places at which first bytes are looked up.
+const SLOT_BITS: u32 = 9;
 
 /// Where a text begins and ends, and which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,97 +22,144 @@ pub(super) struct Anchor {
 
 /// The texts, each with other first three bytes.
 pub(super) struct Anchors {
-    bitmap: Box<[u64; 1 << (BITS - 6)]>,
-    /// First three bytes, sorted, with the text and its number.
-    texts: Vec<(u32, &'static [u8], usize)>,
+    /// What three bytes may be: [`FIRST`], [`SECOND`] or neither.
+    table: Box<[u8; 1 << BITS]>,
+    /// First three bytes of a text, at the place that they have or the next one
+    /// that was free, and the text's number; 0 where there is none.
+    keys: Box<[(u32, u32); 1 << SLOT_BITS]>,
+    texts: Vec<&'static [u8]>,
 }
 
+/// The first three bytes of a text.
+const FIRST: u8 = 1;
+/// The second to fourth.
+const SECOND: u8 = 2;
+
 impl Anchors {
-    /// Texts of at least three bytes; shorter ones are never found.
-    pub(super) fn new(texts: &[&'static [u8]]) -> Self {
+    /// Texts of at least three bytes, at most 256; other ones are never found.
+    /// `goes_on` says which bytes may follow one of three bytes.
+    pub(super) fn new(texts: &[&'static [u8]], goes_on: impl Fn(usize, u8) -> bool) -> Self {
         let mut this = Self {
-            bitmap: Box::new([0; 1 << (BITS - 6)]),
-            texts: Vec::new(),
+            table: Box::new([0; 1 << BITS]),
+            keys: Box::new([(0, 0); 1 << SLOT_BITS]),
+            texts: texts.iter().copied().take(1 << (SLOT_BITS - 1)).collect(),
         };
-        for (number, text) in texts.iter().enumerate() {
-            let &[a, b, c, ref rest @ ..] = *text else {
+        for (number, text) in (0_u32..).zip(this.texts.clone()) {
+            let &[a, b, c, ref rest @ ..] = text else {
                 continue;
             };
-            this.texts.push((three(a, b, c), text, number));
-            this.set(three(a, b, c));
+            this.keep(three(a, b, c), number);
+            this.set(three(a, b, c), FIRST);
             match rest.first() {
-                Some(&d) => this.set(three(b, c, d)),
-                // What follows is not known, but that it can be seen.
-                None => (b'!'..=b'~').for_each(|d| this.set(three(b, c, d))),
+                Some(&d) => this.set(three(b, c, d), SECOND),
+                None => (0..=u8::MAX)
+                    .filter(|d| goes_on(number as usize, *d))
+                    .for_each(|d| this.set(three(b, c, d), SECOND)),
             }
         }
-        this.texts.sort_unstable();
         this
     }
 
     /// The next text at or behind `from`.
     pub(super) fn next(&self, bytes: &[u8], from: usize) -> Option<Anchor> {
-        let mut at = from;
+        let mut rest = bytes.get(from..)?;
         // Eight bytes at once, and the one behind them: four places.
-        while let Some((eight, &[ninth])) = bytes
-            .get(at..at.saturating_add(9))
-            .and_then(|block| block.split_first_chunk::<8>())
-        {
-            let word = u64::from_le_bytes(*eight);
+        while let Some(&[a, b, c, d, e, f, g, h, ninth]) = rest.first_chunk() {
+            let word = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
             let last = word >> 48 | u64::from(ninth) << 16;
-            let hits = [word, word >> 16, word >> 32, last].map(|three| self.has(three));
-            if hits.iter().fold(0, |all, hit| all | hit) & 1 != 0
-                && let Some(found) = hits
-                    .iter()
-                    .zip([at, at + 2, at + 4, at + 6])
-                    .filter(|(hit, _)| *hit & 1 != 0)
-                    .find_map(|(_, place)| self.around(bytes, place, from))
-            {
-                return Some(found);
+            if self.has(word) | self.has(word >> 16) | self.has(word >> 32) | self.has(last) != 0 {
+                let at = bytes.len().saturating_sub(rest.len());
+                if let Some(found) = self.among(bytes, at, from) {
+                    return Some(found);
+                }
             }
-            at = at.saturating_add(8);
+            rest = rest.get(8..).unwrap_or_default();
         }
+        let at = bytes.len().saturating_sub(rest.len());
         (at.saturating_sub(1).max(from)..bytes.len()).find_map(|at| self.at(bytes, at))
     }
 
-    /// What begins at a place, or one before it.
-    #[cold]
-    fn around(&self, bytes: &[u8], place: usize, from: usize) -> Option<Anchor> {
-        let before = place.checked_sub(1).filter(|before| *before >= from);
-        before
-            .and_then(|before| self.at(bytes, before))
-            .or_else(|| self.at(bytes, place))
+    /// The text with which `bytes` begin.
+    pub(super) fn first(&self, bytes: &[u8]) -> Option<Anchor> {
+        self.at(bytes, 0)
     }
 
+    /// What begins at one of the four places from `at` on, or one before it.
+    #[inline(never)]
+    fn among(&self, bytes: &[u8], at: usize, from: usize) -> Option<Anchor> {
+        for place in [
+            at,
+            at.saturating_add(2),
+            at.saturating_add(4),
+            at.saturating_add(6),
+        ] {
+            let Some(&[a, b, c]) = bytes.get(place..).and_then(<[u8]>::first_chunk) else {
+                break;
+            };
+            let may_be = self.has(u64::from(three(a, b, c)));
+            if may_be & SECOND != 0 && place > from {
+                let found = self.at(bytes, place.saturating_sub(1));
+                if found.is_some() {
+                    return found;
+                }
+            }
+            if may_be & FIRST != 0 {
+                let found = self.at(bytes, place);
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        None
+    }
+
+    #[inline]
     fn at(&self, bytes: &[u8], start: usize) -> Option<Anchor> {
         let here = bytes.get(start..)?;
         let &[a, b, c, ..] = here else { return None };
         let key = three(a, b, c);
-        let place = self
-            .texts
-            .binary_search_by_key(&key, |(key, ..)| *key)
-            .ok()?;
-        let (_, text, group) = *self.texts.get(place)?;
-        here.starts_with(text).then(|| Anchor {
-            start,
-            end: start.saturating_add(text.len()),
-            group,
-        })
-    }
-
-    fn set(&mut self, three: u32) {
-        let (word, bit) = place(three);
-        if let Some(word) = self.bitmap.get_mut(word) {
-            *word |= 1 << bit;
+        let mut place = slot(key);
+        // At least half of the places are free.
+        loop {
+            let (known, number) = *self.keys.get(place)?;
+            if known == key {
+                let group = number as usize;
+                let text = *self.texts.get(group)?;
+                return here.starts_with(text).then(|| Anchor {
+                    start,
+                    end: start.saturating_add(text.len()),
+                    group,
+                });
+            }
+            if known == 0 {
+                return None;
+            }
+            place = place.wrapping_add(1) % (1 << SLOT_BITS);
         }
     }
 
-    /// Lowest bit: whether these three bytes (of a word, the lowest) may be of a text.
+    fn keep(&mut self, key: u32, number: u32) {
+        let mut place = slot(key);
+        while let Some(there) = self.keys.get_mut(place) {
+            if there.0 == 0 {
+                *there = (key, number);
+                return;
+            }
+            place = place.wrapping_add(1) % (1 << SLOT_BITS);
+        }
+    }
+
+    fn set(&mut self, three: u32, what: u8) {
+        if let Some(place) = self.table.get_mut(place(three)) {
+            *place |= what;
+        }
+    }
+
+    /// What the lowest three bytes of a word may be.
     #[inline]
-    fn has(&self, word: u64) -> u64 {
-        let three = u32::try_from(word & 0xff_ffff).unwrap_or_default();
-        let (word, bit) = place(three);
-        self.bitmap.get(word).map_or(0, |word| word >> bit)
+    fn has(&self, word: u64) -> u8 {
+        // What is above them is shifted out below.
+        self.table.get(place(word as u32)).copied().unwrap_or(0)
     }
 }
 
@@ -118,11 +167,15 @@ const fn three(a: u8, b: u8, c: u8) -> u32 {
     u32::from_le_bytes([a, b, c, 0])
 }
 
-/// Word and bit of three bytes, by multiplication (Knuth's constant).
+/// The place of three bytes, by multiplication (Knuth's constant). A fourth one
+/// above them is shifted out.
 #[inline]
-const fn place(three: u32) -> (usize, u32) {
-    let hash = three.wrapping_mul(0x9e37_79b1) >> (32 - BITS);
-    ((hash >> 6) as usize, hash & 63)
+const fn place(three: u32) -> usize {
+    ((three << 8).wrapping_mul(0x9e37_79b1) >> (32 - BITS)) as usize
+}
+
+const fn slot(three: u32) -> usize {
+    ((three << 8).wrapping_mul(0x85eb_ca6b) >> (32 - SLOT_BITS)) as usize
 }
 
 #[cfg(test)]
@@ -146,7 +199,7 @@ mod tests {
     #[test]
     fn texts_are_found_wherever_they_stand() {
         let texts: &[&'static [u8]] = &[b"abc", b"abdefg", b"xyz_", b":AA", b"--b"];
-        let anchors = Anchors::new(texts);
+        let anchors = Anchors::new(texts, |_, byte| byte.is_ascii_graphic());
         let mut seed = 7_u32;
         let mut bytes = Vec::new();
         for _ in 0..20_000 {

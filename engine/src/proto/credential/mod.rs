@@ -12,6 +12,8 @@ mod redact;
 mod scan;
 mod shapes;
 mod test;
+mod walk;
+mod work;
 
 #[cfg(test)]
 mod tests;

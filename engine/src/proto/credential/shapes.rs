@@ -3,28 +3,26 @@
 
 use super::anchors::{Anchor, Anchors};
 use super::test::Test;
+use super::work::looked_at;
 use std::ops::Range;
 use std::sync::OnceLock;
 
 const FILE: &str = include_str!("../../../../rules/secrets.tsv");
-
-/// Most bytes between a name and the secret behind it.
-const MAX_GAP: usize = 8;
 
 /// A set of bytes.
 type Chars = [bool; 256];
 
 /// What a secret looks like.
 #[derive(Debug)]
-struct Shape {
-    class: &'static str,
-    prefix: &'static [u8],
+pub(super) struct Shape {
+    pub(super) class: &'static str,
+    pub(super) prefix: &'static [u8],
     /// The prefix is a name in front of the secret.
-    named: bool,
+    pub(super) named: bool,
     chars: Chars,
     min: usize,
-    max: usize,
-    test: Test,
+    pub(super) max: usize,
+    pub(super) test: Test,
 }
 
 /// All rules, with the searcher for their beginnings.
@@ -45,17 +43,6 @@ impl std::fmt::Debug for Shapes {
     }
 }
 
-/// What stands at a place where a rule's beginning occurs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// A secret.
-    Secret(Range<usize>, &'static str),
-    /// None.
-    Nothing,
-    /// Bytes behind the end decide.
-    More,
-}
-
 /// The compiled rules.
 pub fn shapes() -> &'static Shapes {
     static SHAPES: OnceLock<Shapes> = OnceLock::new();
@@ -65,11 +52,14 @@ pub fn shapes() -> &'static Shapes {
 /// The class of a secret that is all of `bytes`.
 pub fn shape_of(bytes: &[u8]) -> Option<&'static str> {
     let shapes = shapes();
-    let anchor = shapes.next(bytes, 0).filter(|anchor| anchor.start == 0)?;
-    match shapes.at(bytes, 0, anchor.group, &[], true) {
-        Found::Secret(range, class) if range == (0..bytes.len()) => Some(class),
-        _ => None,
-    }
+    shapes.anchors.first(bytes)?;
+    let mut class = None;
+    shapes.all(bytes, |range, found| {
+        if range == (0..bytes.len()) {
+            class = class.or(Some(found));
+        }
+    });
+    class
 }
 
 impl Shapes {
@@ -95,7 +85,17 @@ impl Shapes {
             }
         }
         let longest = anchors.iter().map(|anchor| anchor.len()).max().unwrap_or(0);
-        let anchors = Anchors::new(&anchors);
+        let anchors = Anchors::new(&anchors, |group, byte| {
+            let rules = groups
+                .get(group)
+                .and_then(|group| shapes.get(group.clone()));
+            let mut rules = rules.unwrap_or_default().iter();
+            rules.any(|rule| match rule.prefix.get(3) {
+                Some(fourth) => *fourth == byte,
+                None if rule.named => is_gap(byte),
+                None => rule.has(byte),
+            })
+        });
         Self {
             shapes,
             groups,
@@ -132,51 +132,40 @@ impl Shapes {
         self.anchors.next(bytes, from)
     }
 
-    /// What stands at `start`, where a beginning of `group` occurs. `before` are
-    /// bytes in front of `bytes`; `last` says that nothing follows them.
-    pub(super) fn at(
-        &self,
-        bytes: &[u8],
-        start: usize,
-        group: usize,
-        before: &[u8],
-        last: bool,
-    ) -> Found {
-        let before = before_of(bytes, start, before);
-        let of_group = self
-            .groups
-            .get(group)
-            .and_then(|group| self.shapes.get(group.clone()));
-        let mut undecided = false;
-        for shape in of_group.unwrap_or_default() {
-            match shape.at(bytes, start, before, last) {
-                Found::Nothing => {}
-                Found::More => undecided = true,
-                // A more telling rule that may still come true has the word.
-                secret if !undecided => return secret,
-                Found::Secret(..) => {}
-            }
-        }
-        if undecided {
-            Found::More
-        } else {
-            Found::Nothing
-        }
+    /// The rules of a group, with their numbers.
+    pub(super) fn of_group(&self, group: usize) -> impl Iterator<Item = (usize, &Shape)> {
+        let numbers = self.groups.get(group).cloned().unwrap_or_default();
+        numbers.filter_map(|number| Some((number, self.shapes.get(number)?)))
     }
 
-    /// All secrets of a whole text, by place.
-    pub(super) fn all(&self, bytes: &[u8], mut tell: impl FnMut(Range<usize>, &'static str)) {
-        let mut from = 0;
-        while let Some(Anchor { start, group, .. }) = self.next(bytes, from) {
-            from = match self.at(bytes, start, group, &[], true) {
-                Found::Secret(range, class) => {
-                    let end = range.end;
-                    tell(range, class);
-                    end.max(start.saturating_add(1))
-                }
-                Found::Nothing | Found::More => start.saturating_add(1),
-            };
+    /// A rule by its number.
+    pub(super) fn get(&self, number: usize) -> Option<&Shape> {
+        self.shapes.get(number)
+    }
+
+    /// Whether `behind` the beginning of an address there is no user, as is
+    /// nearly always so. Candidates of that rule leave the others as they are,
+    /// so that one that comes to nothing need not be begun.
+    pub(super) fn is_plain_address(&self, group: usize, behind: &[u8]) -> bool {
+        let mut rules = self.of_group(group).map(|(_, shape)| shape);
+        let (Some(rule), None) = (rules.next(), rules.next()) else {
+            return false;
+        };
+        if rule.test != Test::Userinfo {
+            return false;
         }
+        let most = behind.get(..rule.max).unwrap_or(behind);
+        let len = rule.run(most);
+        looked_at(len);
+        len < most.len() && memchr::memchr(b'@', most.get(..len).unwrap_or_default()).is_none()
+    }
+
+    /// All secrets of a whole text, by where they end.
+    pub(super) fn all(&self, bytes: &[u8], mut tell: impl FnMut(Range<usize>, &'static str)) {
+        super::scan::whole(self, bytes, &mut |told| {
+            let start = usize::try_from(told.start).unwrap_or(usize::MAX);
+            tell(start..start.saturating_add(told.secret.len()), told.class);
+        });
     }
 }
 
@@ -210,74 +199,42 @@ impl Shape {
         })
     }
 
-    fn at(&self, bytes: &[u8], start: usize, before: [u8; 3], last: bool) -> Found {
-        let here = bytes.get(start..).unwrap_or_default();
-        if !here.starts_with(self.prefix) {
-            let may_come = !last && self.prefix.starts_with(here);
-            return if may_come {
-                Found::More
-            } else {
-                Found::Nothing
-            };
-        }
-        if !self.may_follow(before) {
-            return Found::Nothing;
-        }
-        let mut body = start.saturating_add(self.prefix.len());
-        let mut first = start;
-        if self.named {
-            let gap = bytes.get(body..).unwrap_or_default();
-            let gap = gap.iter().take(MAX_GAP.saturating_add(1));
-            let len = gap.take_while(|byte| is_gap(**byte)).count();
-            body = body.saturating_add(len);
-            first = body;
-            if body >= bytes.len() && !last && len <= MAX_GAP {
-                return Found::More;
-            }
-            if len == 0 || len > MAX_GAP {
-                return Found::Nothing;
-            }
-        }
-        let run = bytes.get(body..).unwrap_or_default();
-        let room = self.max.saturating_sub(body.saturating_sub(first));
-        // One more than fits, to see what goes on for too long.
-        let run = run.get(..room.saturating_add(1)).unwrap_or(run);
-        let len = self.test.run(run, &self.chars);
-        if body.saturating_add(len) >= bytes.len() && len <= room && !last {
-            return Found::More;
-        }
-        if len > room {
-            return Found::Nothing;
-        }
-        let mut end = body.saturating_add(len);
+    /// How many bytes go on with the rule's letters.
+    pub(super) fn run(&self, bytes: &[u8]) -> usize {
+        bytes.iter().take_while(|byte| self.has(**byte)).count()
+    }
+
+    /// Whether it is one of the rule's letters.
+    pub(super) fn has(&self, byte: u8) -> bool {
+        self.chars.get(usize::from(byte)).copied().unwrap_or(false)
+    }
+
+    /// Which part of a candidate is a secret. It is what is all of the text from
+    /// `first` on; from `body` on, it was asked for its letters.
+    pub(super) fn test_of(&self, text: &[u8], first: usize, body: usize) -> Option<Range<usize>> {
+        let mut end = text.len();
         // A full stop behind a token ends a sentence, but for that of a token
         // whose last part is empty.
         let is_part = |whole: &[u8]| self.test.ends_with_stop(whole);
-        while end > body && bytes.get(end.wrapping_sub(1)) == Some(&b'.') {
-            if bytes.get(first..end).is_some_and(is_part) {
+        while end > body && text.get(end.wrapping_sub(1)) == Some(&b'.') {
+            if text.get(first..end).is_some_and(is_part) {
                 break;
             }
-            end -= 1;
+            end = end.saturating_sub(1);
         }
-        let (Some(secret), Some(behind)) = (bytes.get(first..end), bytes.get(body..end)) else {
-            return Found::Nothing;
-        };
-        if secret.len() < self.min {
-            return Found::Nothing;
+        let secret = text.get(first..end)?;
+        if secret.len() < self.min || secret.len() > self.max {
+            return None;
         }
-        match self.test.holds(secret, behind) {
-            Some(part) => Found::Secret(
-                first.saturating_add(part.start)..first.saturating_add(part.end),
-                self.class,
-            ),
-            None => Found::Nothing,
-        }
+        looked_at(secret.len());
+        let part = self.test.holds(secret, text.get(body..end)?)?;
+        Some(first.saturating_add(part.start)..first.saturating_add(part.end))
     }
 
     /// Whether a secret may begin behind these bytes: not within a word, but
     /// for those that begin with a mark of their own. An escape of JSON or of a
     /// URI is no word.
-    fn may_follow(&self, before: [u8; 3]) -> bool {
+    pub(super) fn may_follow(&self, before: [u8; 3]) -> bool {
         let in_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if self.prefix.starts_with(b":AA") {
             return before[2].is_ascii_digit();
@@ -293,19 +250,8 @@ impl Shape {
     }
 }
 
-/// The three bytes in front of a place; zeros where there are none.
-fn before_of(bytes: &[u8], start: usize, before: &[u8]) -> [u8; 3] {
-    let here = bytes.get(..start).unwrap_or_default();
-    let mut three = [0; 3];
-    let last = here.iter().rev().chain(before.iter().rev());
-    for (to, from) in three.iter_mut().rev().zip(last) {
-        *to = *from;
-    }
-    three
-}
-
 /// What may stand between a name and its value.
-fn is_gap(byte: u8) -> bool {
+pub(super) fn is_gap(byte: u8) -> bool {
     matches!(
         byte,
         b'"' | b'\'' | b' ' | b'\t' | b':' | b'=' | b'>' | b'\\' | b'&' | b';'

@@ -31,9 +31,7 @@ pub(super) enum Test {
 }
 
 /// What ends a block of PEM (RFC 7468 §2).
-const PEM_END: &[u8] = b"-----END ";
-/// Longest line that ends one.
-const MAX_END: usize = 64;
+pub(super) const PEM_END: &[u8] = b"-----END ";
 
 impl Test {
     pub(super) fn of(name: &str) -> Option<Self> {
@@ -63,29 +61,6 @@ impl Test {
             && whole.ends_with(b".")
             && !whole.ends_with(b"..")
             && whole.iter().filter(|byte| **byte == b'.').count() == 2
-    }
-
-    /// How many bytes belong to what begins here.
-    pub(super) fn run(self, bytes: &[u8], chars: &[bool; 256]) -> usize {
-        let len = bytes
-            .iter()
-            .take_while(|byte| chars.get(usize::from(**byte)).copied().unwrap_or(false))
-            .count();
-        if self != Self::Pem {
-            return len;
-        }
-        // Up to the line that ends the block, which may still be to come.
-        let there = bytes.get(..len).unwrap_or_default();
-        let Some(end) = memchr::memmem::find(there, PEM_END) else {
-            return len;
-        };
-        let behind = end.saturating_add(PEM_END.len());
-        let rest = there.get(behind..).unwrap_or_default();
-        let rest = rest.get(..MAX_END).unwrap_or(rest);
-        match memchr::memmem::find(rest, b"-----") {
-            Some(at) => behind.saturating_add(at).saturating_add(5).min(len),
-            None => len,
-        }
     }
 
     /// Whether it holds, and which part of `secret` is the secret itself.
@@ -275,6 +250,8 @@ fn userinfo(text: &[u8]) -> Option<Range<usize>> {
         && !password
             .iter()
             .all(|byte| matches!(byte, b'*' | b'x' | b'X' | b'.'))
-        && !is_placeholder(password))
+        && !is_placeholder(password)
+        // A token is told of as what it is.
+        && super::shapes::shape_of(password).is_none())
     .then_some(colon..at)
 }

@@ -387,3 +387,139 @@ fn an_unsecured_token_keeps_its_full_stop() {
         assert_eq!(found, BTreeSet::from([(whole, "jwt")]), "{written}");
     }
 }
+
+/// Beginnings of rules, and what keeps candidates open or makes them fail late.
+fn pieces() -> Vec<String> {
+    let file = include_str!("../../../../rules/secrets.tsv");
+    let rules = file
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.starts_with("class\t"));
+    let mut pieces: Vec<String> = rules
+        .filter_map(|rule| rule.split('\t').nth(1))
+        .map(|prefix| prefix.trim_end_matches('~').to_owned())
+        .collect();
+    let more = [
+        "-",
+        "--",
+        ".",
+        "..",
+        "_",
+        " ",
+        "\n",
+        "/",
+        ":",
+        "@",
+        "=",
+        "\"",
+        "\\n",
+        "%3D",
+        "1",
+        "a",
+        "B2",
+        "-----BEGIN PRIVATE KEY-----",
+        "-----END PRIVATE KEY-----",
+        "-----END ",
+        "-----",
+        "RSA PRIVATE KEY",
+        "eyJhbGciOiJub25lIn0",
+        "T3BlbkFJ",
+        "x9Y-w8_V",
+        "00000000",
+        "user:pw@",
+    ];
+    pieces.extend(more.map(str::to_owned));
+    pieces.extend(samples().into_iter().map(|(_, secret)| secret));
+    pieces
+}
+
+static PIECES: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
+
+/// What a scan tells of a stream cut at places, in its order, and the bytes that it looked at.
+fn told(stream: &[u8], mut cuts: impl FnMut() -> usize) -> (Vec<(String, &'static str)>, u64) {
+    let (mut scan, mut found) = (Scan::default(), Vec::new());
+    let mut tell = |secret: &[u8], class| {
+        found.push((String::from_utf8_lossy(secret).into_owned(), class));
+    };
+    work::taken();
+    let mut rest = stream;
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(cuts().clamp(1, rest.len()));
+        scan.push(shapes(), piece, &mut tell);
+        assert!(scan.heap_bytes() < 80 << 10);
+        rest = after;
+    }
+    scan.end(shapes(), &mut tell);
+    (found, work::taken())
+}
+
+/// However a stream is made of beginnings, and however it is cut, no byte is
+/// looked at more often than this: by each of the few candidates at a time, and
+/// once more where their tests ask for it.
+const LOOKS: u64 = 24;
+
+#[test]
+fn beginnings_that_overlap_cost_no_more_than_others() {
+    let mut worst = (0, String::new());
+    for piece in pieces() {
+        for (filler, size, len) in [
+            ("", usize::MAX, 18 << 10),
+            ("-", usize::MAX, 18 << 10),
+            ("-", 100, 18 << 10),
+            (".", 1_460, 12 << 10),
+            ("-1aB.", usize::MAX, 12 << 10),
+            (" ", 1, 300),
+        ] {
+            let unit = format!("{piece}{filler}");
+            let stream = unit.repeat(len / unit.len() + 1);
+            let (_, looked) = told(stream.as_bytes(), || size);
+            let looks = looked / stream.len() as u64;
+            if looks > worst.0 {
+                worst = (looks, format!("{unit:?} in pieces of {size}"));
+            }
+        }
+    }
+    assert!(worst.0 <= LOOKS, "{} looks at a byte: {}", worst.0, worst.1);
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_split_tells_the_same_for_a_bounded_price(
+        parts in proptest::collection::vec(0_usize..1_000, 1..40),
+        repeats in 1_usize..8,
+        cuts in proptest::collection::vec(1_usize..60, 1..20),
+    ) {
+        let pieces = PIECES.get_or_init(pieces);
+        let stream: String = parts
+            .iter()
+            .map(|part| pieces[part % pieces.len()].as_str())
+            .collect::<String>()
+            .repeat(repeats);
+        let whole = told(stream.as_bytes(), || usize::MAX);
+        let mut number = 0;
+        let cut = told(stream.as_bytes(), || {
+            number += 1;
+            cuts[number % cuts.len()]
+        });
+        let bytes = told(stream.as_bytes(), || 1);
+        proptest::prop_assert_eq!(&whole.0, &cut.0);
+        proptest::prop_assert_eq!(&whole.0, &bytes.0);
+        for (_, looked) in [whole, cut, bytes] {
+            proptest::prop_assert!(looked <= LOOKS * stream.len() as u64 + 4_096, "{} looks at a byte", looked / stream.len() as u64);
+        }
+    }
+}
+
+/// Candidates begin in the order of the ends of their beginnings, which is that
+/// of their starts as long as none stands within another.
+#[test]
+fn no_beginning_stands_within_another() {
+    let file = include_str!("../../../../rules/secrets.tsv");
+    let rules = file
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.starts_with("class\t"));
+    for rule in rules {
+        let prefix = rule.split('\t').nth(1).unwrap().trim_end_matches('~');
+        let within = &prefix.as_bytes()[1..];
+        assert_eq!(shapes().next(within, 0), None, "{prefix}");
+    }
+}
