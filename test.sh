@@ -24,6 +24,17 @@ if cargo deny --version >/dev/null 2>&1; then
 else
     echo "SKIPPED: install cargo-deny for licences, sources and advisories"
 fi
+if command -v cargo-cyclonedx >/dev/null; then
+    # It writes beside each Cargo.toml; the program's own is the one to keep.
+    bom="${CARGO_TARGET_DIR:-target}/nsforensics.cdx.json"
+    cargo cyclonedx --quiet --manifest-path cli/Cargo.toml --format json --spec-version 1.5 \
+        --override-filename bom.cdx
+    mkdir -p "$(dirname "$bom")" && mv cli/bom.cdx.json "$bom"
+    find . -name bom.cdx.json -not -path './target/*' -delete
+    echo "bill of materials: $bom"
+else
+    echo "SKIPPED: install cargo-cyclonedx for the bill of materials"
+fi
 
 step "tests"
 cargo build --quiet -p nsforensics-analytics
