@@ -257,20 +257,29 @@ pub enum Alerts {
     /// Deliver what runs still owe to the destinations of their policy
     #[command(
         long_about = "Sends every alert of these runs that was not delivered yet: of their journals \
-                      (RUN.alerts.jsonl beside each run), or, where a run has none, of its findings. The \
-                      destinations are those of the policy that is sealed into the run.",
+                      (RUN.alerts.jsonl beside each run), or, of a run that was cut off before it had one, of \
+                      its findings. The destinations are those of the policy that is sealed into the \
+                      run. Runs made with --no-alerts, or judged again without --policy, owe nothing.",
         after_help = "\
-Exit codes: 0 nothing is owed any more; 1 something still is, or a seal is broken; 2 it could
-not be done (no such run, no key for it).
+Exit codes: 0 nothing is owed any more; 1 something still is, or a seal or journal is broken;
+2 it could not be done (no such run, no key for it).
 
 Examples:
   nsforensics alerts deliver nsforensics-out/RUN --key-file nsforensics.key
   ALERT_WEBHOOK_URL=... nsforensics alerts deliver nsforensics-out --key-file nsforensics.key"
     )]
-    Deliver(AlertRuns),
+    Deliver {
+        /// Whose alerts.
+        #[command(flatten)]
+        runs: AlertRuns,
+        /// How long a receiver may take to answer
+        #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=300), help_heading = "Delivery")]
+        timeout: u16,
+    },
     /// Say what was delivered and what is owed, sending nothing
     #[command(after_help = "\
-Exit codes: 0 nothing is owed; 1 something is, or a journal is broken; 2 it could not be read.
+Exit codes: 0 nothing is owed; 1 something is, or a seal or journal is broken; 2 it could not be
+read (no such run, no key for it).
 
 Example:
   nsforensics alerts status nsforensics-out --key-file nsforensics.key")]
@@ -307,9 +316,6 @@ pub struct AlertRuns {
     /// Keys that sealed the runs.
     #[command(flatten)]
     pub keys: VerifyingKeys,
-    /// How long a receiver may take to answer
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=300), help_heading = "Delivery")]
-    pub timeout: u16,
     /// As a document or as text.
     #[command(flatten)]
     pub json: Json,

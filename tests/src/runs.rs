@@ -99,6 +99,7 @@ pub fn run_all(
         indicators: None,
         rules: None,
         key_logs,
+        alerts: false,
         validator: how.validator(),
         threads: how.threads,
         chunk_bytes: how.chunk_bytes,

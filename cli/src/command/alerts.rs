@@ -7,6 +7,7 @@ use crate::alert::{Delivered, message};
 use crate::args::{AlertRuns, Alerts as Arguments, Safety};
 use crate::escape;
 use crate::render::alerts::{self as render, Told};
+use crate::render::verify::State;
 use crate::sandbox;
 use crate::screen::{self, Screen};
 use crate::secret::{EnvironmentKey, keys_at_hand, sealing_key, write_new_secret};
@@ -19,6 +20,7 @@ use nsforensics_engine::seal::{
     journal_path,
 };
 use nsforensics_engine::table::read;
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +34,7 @@ pub fn run(
     screen: &Screen,
 ) -> Result<Outcome> {
     match arguments {
-        Arguments::Deliver(arguments) => deliver(&arguments, environment_key, screen),
+        Arguments::Deliver { runs, timeout } => deliver(&runs, timeout, environment_key, screen),
         Arguments::Status(arguments) => status(&arguments, environment_key, screen),
         Arguments::SigningKey { file, key } => {
             let key = sealing_key(key.key_file.as_deref(), environment_key)?;
@@ -105,10 +107,10 @@ impl Outgoing {
                 told.journal = Some(journal);
                 match delivered {
                     Ok(delivered) => told.destinations = delivered,
-                    Err(error) => told.error = Some(format!("{error:#}")),
+                    Err(error) => told.fail(error.into()),
                 }
             }
-            Err(error) => told.error = Some(format!("{error:#}")),
+            Err(error) => told.fail(error.into()),
         }
         told.log();
         told
@@ -150,19 +152,23 @@ pub fn document(folder: &Path, name: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Runs among what was named: they themselves, or the runs in a folder.
+/// Runs among what was named: they themselves, or the runs in a folder. Their
+/// names are those that were given, where these say which folder is meant.
 pub fn runs(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut runs = Vec::new();
+    let mut runs: Vec<(PathBuf, PathBuf)> = Vec::new();
     for path in given {
         let shown = || escape::line(&path.to_string_lossy());
-        let path = path
+        let real = path
             .canonicalize()
             .with_context(|| format!("{}: cannot open the run", shown()))?;
-        if path.join(MANIFEST).exists() {
-            runs.push(path);
+        if real.join(MANIFEST).exists() {
+            // A journal stands beside the run itself, not beside a link to it.
+            let is_plain = path.file_name() == real.file_name() && !path.is_symlink();
+            let name = if is_plain { path } else { &real };
+            runs.push((name.clone(), real.clone()));
             continue;
         }
-        let mut inside: Vec<PathBuf> = std::fs::read_dir(&path)
+        let mut inside: Vec<PathBuf> = std::fs::read_dir(path)
             .with_context(|| format!("{}: neither a run nor a folder of runs", shown()))?
             .flatten()
             .map(|entry| entry.path())
@@ -172,24 +178,52 @@ pub fn runs(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
             bail!("{}: holds no run", shown());
         }
         inside.sort();
-        runs.extend(inside);
+        for path in inside {
+            let real = path.canonicalize()?;
+            let name = if path.is_symlink() { &real } else { &path };
+            runs.push((name.clone(), real));
+        }
     }
-    runs.dedup();
-    Ok(runs)
+    let mut known = BTreeSet::new();
+    let runs = runs
+        .into_iter()
+        .filter(|(_, real)| known.insert(real.clone()));
+    Ok(runs.map(|(name, _)| name).collect())
 }
 
 fn parents(runs: &[PathBuf]) -> Vec<PathBuf> {
     let mut parents: Vec<PathBuf> = runs
         .iter()
-        .filter_map(|run| run.parent().map(Path::to_owned))
+        .filter_map(|run| run.canonicalize().ok()?.parent().map(Path::to_owned))
         .collect();
     parents.sort();
     parents.dedup();
     parents
 }
 
+/// Why nothing can be said of a run's alerts, or sent of them.
+enum Failure {
+    /// Something is not as it was sealed.
+    Broken(String),
+    /// It could not be done.
+    Undone(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Undone(error)
+    }
+}
+
+impl From<nsforensics_engine::Error> for Failure {
+    fn from(error: nsforensics_engine::Error) -> Self {
+        Self::Undone(error.into())
+    }
+}
+
 fn deliver(
     arguments: &AlertRuns,
+    timeout: u16,
     environment_key: &EnvironmentKey,
     screen: &Screen,
 ) -> Result<Outcome> {
@@ -199,12 +233,7 @@ fn deliver(
     let mut helpers = Vec::new();
     for key in &keys {
         let journal = JournalKey::of(key);
-        let helper = Helper::start(
-            &journal,
-            &parents,
-            None,
-            terms(&arguments.safety, arguments.timeout),
-        )?;
+        let helper = Helper::start(&journal, &parents, None, terms(&arguments.safety, timeout))?;
         helpers.push((journal, helper));
     }
     sandbox::enter(&arguments.safety, &runs, &parents);
@@ -212,8 +241,8 @@ fn deliver(
         .iter()
         .map(|run| {
             let mut told = Told::new(run, None);
-            if let Err(error) = deliver_run(run, &keys, &mut helpers, &mut told) {
-                told.error = Some(format!("{error:#}"));
+            if let Err(failure) = deliver_run(run, &keys, &mut helpers, &mut told) {
+                told.fail(failure);
             }
             told.log();
             told
@@ -227,21 +256,18 @@ fn deliver_run(
     keys: &[Key],
     helpers: &mut [(JournalKey, Helper)],
     told: &mut Told,
-) -> Result<()> {
+) -> Result<(), Failure> {
     let journal = journal_path(run).context("the run has no name")?;
     if journal.symlink_metadata().is_err() {
-        // Cut off before its alerts were queued, or analysed without: what the
-        // seal protects says what there is to tell.
-        let (policy, key_id) = sealed_policy(run, run, keys)?;
-        if policy.monitoring.network.alerts.destinations.is_empty() {
+        let Some(unqueued) = unqueued(run, keys)? else {
             return Ok(());
-        }
+        };
         let key = helpers
             .iter()
             .map(|(key, _)| key)
-            .find(|key| key.id() == key_id)
+            .find(|key| key.id() == unqueued.key_id)
             .context("the key of the run's seal is not at hand")?;
-        queue(run, &read::findings(run)?, &policy, key)?;
+        queue(run, &unqueued.findings, &unqueued.policy, key)?;
     }
     let (contents, at) = contents(&journal, helpers.iter().map(|(key, _)| key))?;
     told.run_id = Some(contents.run_id.clone());
@@ -251,46 +277,83 @@ fn deliver_run(
         told.destinations = standing(&contents);
         return Ok(());
     }
-    let (policy, _) = sealed_policy(run, &run.join("policy.yaml"), keys)?;
+    let (policy, _) = sealed_policy(run, keys)?;
     let destinations: Vec<AlertDestination> = policy.monitoring.network.alerts.destinations.clone();
     let (_, helper) = helpers.get_mut(at).context("no process delivers")?;
     told.destinations = helper.deliver(&journal, Some(&destinations), false)?;
     Ok(())
 }
 
-/// The policy of a run, once the seal over `what` was verified; and the key of that seal.
-fn sealed_policy(run: &Path, what: &Path, keys: &[Key]) -> Result<(Policy, String)> {
-    let report = seal::verify(what, keys)?;
-    let seal = report.seals.iter().find(|seal| seal.verified);
-    let (true, Some(seal)) = (report.is_intact(), seal) else {
-        let problems: Vec<String> = report
-            .problems
-            .iter()
-            .map(crate::render::verify::problem)
-            .collect();
-        bail!(
-            "not delivered, since the run is not intact: {}",
-            problems.join("; ")
-        );
-    };
+/// What a run without a journal has to tell.
+struct Unqueued {
+    run_id: String,
+    policy: Policy,
+    findings: Vec<Finding>,
+    /// The key of the seal that protects them.
+    key_id: String,
+}
+
+/// A run whose alerts are wanted has a journal, unless it was cut off between
+/// its seal and that; `None` where they are not wanted.
+fn unqueued(run: &Path, keys: &[Key]) -> Result<Option<Unqueued>, Failure> {
+    let (policy, key_id) = sealed_policy(run, keys)?;
+    let manifest = Manifest::parse(&document(run, MANIFEST)?)
+        .map_err(|why| Failure::Broken(format!("{MANIFEST} {why}")))?;
+    let destinations = &policy.monitoring.network.alerts.destinations;
+    if destinations.is_empty() || !manifest.wants_alerts() {
+        return Ok(None);
+    }
+    intact(&run.join("findings.parquet"), keys)?;
+    Ok(Some(Unqueued {
+        run_id: manifest.run_id,
+        findings: read::findings(run)?,
+        policy,
+        key_id,
+    }))
+}
+
+/// The policy of a run, once its seal was verified; and the key of that seal.
+fn sealed_policy(run: &Path, keys: &[Key]) -> Result<(Policy, String), Failure> {
+    let key_id = intact(&run.join("policy.yaml"), keys)?;
     let text = String::from_utf8(document(run, "policy.yaml")?)
         .context("the policy of the run is no text")?;
-    let policy = Policy::from_yaml(&text, "policy.yaml")?;
-    Ok((policy, seal.key_id.clone()))
+    Ok((Policy::from_yaml(&text, "policy.yaml")?, key_id))
+}
+
+/// Verifies the seal of a run over one of its files; gives the seal's key.
+fn intact(file: &Path, keys: &[Key]) -> Result<String, Failure> {
+    let report = seal::verify(file, keys)?;
+    let seal = report.seals.iter().find(|seal| seal.verified);
+    if let (true, Some(seal)) = (report.is_intact(), seal) {
+        return Ok(seal.key_id.clone());
+    }
+    let problems: Vec<String> = report
+        .problems
+        .iter()
+        .map(crate::render::verify::problem)
+        .collect();
+    let problems = problems.join("; ");
+    Err(if report.only_lacks_key() {
+        Failure::Undone(anyhow::anyhow!("the run could not be verified: {problems}"))
+    } else {
+        Failure::Broken(format!("the run is not intact: {problems}"))
+    })
 }
 
 /// What a journal says, by whichever key opens it, and which that was.
 fn contents<'k>(
     journal: &Path,
     keys: impl Iterator<Item = &'k JournalKey>,
-) -> Result<(JournalContents, usize)> {
-    let wanted = seal::journal_key_id(journal).unwrap_or_default();
+) -> Result<(JournalContents, usize), Failure> {
+    let broken = |why: String| Failure::Broken(format!("the journal is broken: {why}"));
+    let Some(wanted) = seal::journal_key_id(journal) else {
+        return Err(broken("it does not say which key it needs".to_owned()));
+    };
     let (at, key) = keys
         .enumerate()
         .find(|(_, key)| key.id() == wanted)
         .with_context(|| format!("its journal needs key {}", escape::line(&wanted)))?;
-    let contents = check_journal(journal, key)
-        .map_err(|why| anyhow::anyhow!("the journal is broken: {why}"))?;
+    let contents = check_journal(journal, key).map_err(broken)?;
     Ok((contents, at))
 }
 
@@ -317,7 +380,7 @@ fn status(
     screen: &Screen,
 ) -> Result<Outcome> {
     let keys = keys_at_hand(&arguments.keys.key_files, environment_key)?;
-    let keys: Vec<JournalKey> = keys.iter().map(JournalKey::of).collect();
+    let journal_keys: Vec<JournalKey> = keys.iter().map(JournalKey::of).collect();
     let runs = runs(&arguments.runs)?;
     let journals = runs.iter().filter_map(|run| journal_path(run));
     let readable: Vec<PathBuf> = runs.iter().cloned().chain(journals).collect();
@@ -326,23 +389,58 @@ fn status(
         .iter()
         .map(|run| {
             let mut told = Told::new(run, None);
-            let Some(journal) = journal_path(run).filter(|path| path.symlink_metadata().is_ok())
-            else {
-                return told;
-            };
-            match contents(&journal, keys.iter()) {
-                Ok((contents, _)) => {
-                    told.run_id = Some(contents.run_id.clone());
-                    told.alerts = Some(contents.queued.len() as u64);
-                    told.destinations = standing(&contents);
-                }
-                Err(error) => told.error = Some(format!("{error:#}")),
+            if let Err(failure) = status_of(run, &keys, &journal_keys, &mut told) {
+                told.fail(failure);
             }
-            told.journal = Some(journal);
             told
         })
         .collect();
     finish(&told, arguments.json.json, screen)
+}
+
+fn status_of(
+    run: &Path,
+    keys: &[Key],
+    journal_keys: &[JournalKey],
+    told: &mut Told,
+) -> Result<(), Failure> {
+    let journal = journal_path(run).context("the run has no name")?;
+    if journal.symlink_metadata().is_ok() {
+        told.journal = Some(journal.clone());
+        let (contents, _) = contents(&journal, journal_keys.iter())?;
+        told.run_id = Some(contents.run_id.clone());
+        told.alerts = Some(contents.queued.len() as u64);
+        told.destinations = standing(&contents);
+        return Ok(());
+    }
+    let Some(unqueued) = unqueued(run, keys)? else {
+        return Ok(());
+    };
+    let owed = told_of(&unqueued.policy, &unqueued.findings).len() as u64;
+    told.run_id = Some(unqueued.run_id);
+    told.alerts = Some(owed);
+    let destinations = &unqueued.policy.monitoring.network.alerts.destinations;
+    told.destinations = helper::names(destinations)
+        .into_iter()
+        .map(|destination| Delivered {
+            destination,
+            delivered: 0,
+            owed,
+            reason: (owed > 0).then(|| "not queued yet".to_owned()),
+        })
+        .collect();
+    Ok(())
+}
+
+impl Told {
+    fn fail(&mut self, failure: Failure) {
+        let (state, error) = match failure {
+            Failure::Broken(why) => (State::Broken, why),
+            Failure::Undone(error) => (State::Unchecked, crate::told_once(&error)),
+        };
+        self.state = state;
+        self.error = Some(error);
+    }
 }
 
 fn finish(told: &[Told], json: bool, screen: &Screen) -> Result<Outcome> {
@@ -351,13 +449,21 @@ fn finish(told: &[Told], json: bool, screen: &Screen) -> Result<Outcome> {
     } else {
         render::text(told, screen)
     })?;
-    let failed: Vec<&Told> = told.iter().filter(|told| told.error.is_some()).collect();
-    if failed.len() == told.len()
-        && let Some(first) = failed.first()
-    {
-        bail!("{}", first.error.as_deref().unwrap_or_default());
+    let of = |state| told.iter().filter(move |told| told.state == state);
+    if of(State::Broken).next().is_some() {
+        return Ok(Outcome::Found);
     }
-    Ok(if !failed.is_empty() || told.iter().any(Told::owes) {
+    let undone: Vec<String> = of(State::Unchecked)
+        .map(|told| {
+            let run = escape::line(&told.run.to_string_lossy());
+            let why = told.error.as_deref().unwrap_or_default();
+            format!("{run}: {}", escape::block(why).replace('\n', " "))
+        })
+        .collect();
+    if !undone.is_empty() {
+        bail!("{}", undone.join("; "));
+    }
+    Ok(if told.iter().any(Told::owes) {
         Outcome::Found
     } else {
         Outcome::Clean

@@ -90,6 +90,7 @@ pub fn run(
         validator,
         indicators,
         rules,
+        alerts: outgoing.is_some(),
         threads: arguments.threads.map(usize::from),
         chunk_bytes: arguments.chunk_size,
         hash: !arguments.no_hash,

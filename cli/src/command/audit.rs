@@ -48,6 +48,14 @@ pub fn run(
     })
 }
 
+/// What became of a run's verification.
+pub enum Looked {
+    /// It is as it was sealed.
+    Intact(seal::VerifyReport),
+    /// It is not, and why.
+    Broken(String),
+}
+
 /// The verification of an intact run; nothing, said on standard error, of a
 /// broken one.
 ///
@@ -55,6 +63,21 @@ pub fn run(
 ///
 /// When it could not be verified: no such run, no key for it.
 pub fn intact(run: &Path, keys: &[Key]) -> Result<Option<seal::VerifyReport>> {
+    Ok(match look_at(run, keys)? {
+        Looked::Intact(report) => Some(report),
+        Looked::Broken(why) => {
+            crate::logs::complain(&why);
+            None
+        }
+    })
+}
+
+/// Verifies a run.
+///
+/// # Errors
+///
+/// As [`intact`].
+pub fn look_at(run: &Path, keys: &[Key]) -> Result<Looked> {
     use crate::render::verify::{State, problem};
 
     let report = super::verify::examine(run, keys, seal::verify)?;
@@ -62,11 +85,10 @@ pub fn intact(run: &Path, keys: &[Key]) -> Result<Option<seal::VerifyReport>> {
     let problems = problems.join("; ");
     let name = crate::escape::line(&run.to_string_lossy());
     match State::of(&report) {
-        State::Intact => Ok(Some(report)),
+        State::Intact => Ok(Looked::Intact(report)),
         State::Unchecked => anyhow::bail!("{name}: could not be verified: {problems}"),
-        State::Broken => {
-            crate::logs::complain(&format!("{name}: the seal is broken: {problems}"));
-            Ok(None)
-        }
+        State::Broken => Ok(Looked::Broken(format!(
+            "{name}: the seal is broken: {problems}"
+        ))),
     }
 }

@@ -2,11 +2,12 @@
 
 use super::alerts::Outgoing;
 use super::analyze;
-use super::audit::intact;
+use super::audit::{Looked, intact, look_at};
 use crate::Outcome;
 use crate::args::{Match, Rescore};
 use crate::escape;
 use crate::interrupt::Interrupt;
+use crate::render::verify::State;
 use crate::render::{alerts, json, summary};
 use crate::sandbox;
 use crate::screen::{self, Screen};
@@ -125,6 +126,7 @@ pub fn run(
         policy_name,
         indicators: set,
         rules,
+        alerts: outgoing.is_some(),
         key,
         command_line,
     };
@@ -188,29 +190,42 @@ pub fn matches(
         .filter(|one| one.meta().id == "NS-04.indicator")
         .collect();
     let mut seen = Vec::new();
-    let mut broken = false;
+    let mut missed = Vec::new();
     for run in runs {
-        let Some(report) = intact(&run, &keys)? else {
-            broken = true;
-            continue;
+        let (run_id, folder) = match look_at(&run, &keys) {
+            Ok(Looked::Intact(report)) => (report.run_id, report.folder),
+            Ok(Looked::Broken(why)) => {
+                crate::logs::complain(&why);
+                missed.push((run, State::Broken, why));
+                continue;
+            }
+            Err(error) => {
+                let why = crate::told_once(&error);
+                crate::logs::complain(&why);
+                missed.push((run, State::Unchecked, why));
+                continue;
+            }
         };
         let source = Source {
-            folder: report.folder.clone(),
+            folder,
             first_capture: 0,
         };
         let detected = behaviour::judge_by(&policy, &[source], &checks)?;
-        seen.push((run, report.run_id, found_of(detected)));
+        seen.push((run, run_id, found_of(detected)));
     }
     let is_found = seen.iter().any(|(_, _, findings)| !findings.is_empty());
     let text = if arguments.json.json {
-        json::matches(&set, &seen)?
+        json::matches(&set, &seen, &missed)?
     } else {
         summary::matches(&set, &seen, screen)
     };
     screen::print(&text)?;
-    Ok(if is_found || broken {
-        Outcome::Found
-    } else {
-        Outcome::Clean
-    })
+    let any = |state| missed.iter().any(|(_, of, _)| *of == state);
+    if is_found || any(State::Broken) {
+        return Ok(Outcome::Found);
+    }
+    if any(State::Unchecked) {
+        bail!("no indicator was found in the runs that could be looked at, and not all could be");
+    }
+    Ok(Outcome::Clean)
 }

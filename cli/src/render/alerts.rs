@@ -1,6 +1,7 @@
 //! What `alerts` prints, and what `analyze` says of the alerts of its run.
 
 use super::json::{TOOL, Tool};
+use super::verify::State;
 use super::{heading, labelled, shell_word};
 use crate::alert::Delivered;
 use crate::escape;
@@ -23,7 +24,9 @@ pub struct Told {
     pub alerts: Option<u64>,
     /// By destination.
     pub destinations: Vec<Delivered>,
-    /// Why nothing could be delivered.
+    /// Whether run and journal are as they were sealed, as far as was looked.
+    pub state: State,
+    /// Why nothing could be delivered, or read.
     pub error: Option<String>,
 }
 
@@ -47,6 +50,7 @@ impl Told {
             journal: None,
             alerts: None,
             destinations: Vec::new(),
+            state: State::Intact,
             error: None,
         }
     }
@@ -133,9 +137,8 @@ pub fn text(told: &[Told], screen: &Screen) -> String {
         let number = match run.alerts {
             Some(number) => screen::counted(number, "alert", "alerts"),
             None if run.error.is_some() => String::new(),
-            None => {
-                "no alerts queued: its policy names no destination, or it was cut off".to_owned()
-            }
+            None => "nothing to tell: its policy names no destination, or nobody was to be told"
+                .to_owned(),
         };
         let name = escape::line(&run.run.to_string_lossy());
         out.push_str(format!("{name}  {number}").trim_end());

@@ -6,6 +6,7 @@
 //! nanoseconds, sizes are bytes, frames count from 1 in their file.
 
 use super::summary::total;
+use super::verify::State;
 use nsforensics_engine::anomaly::Anomaly;
 use nsforensics_engine::capture::CaptureSummary;
 use nsforensics_engine::evidence::PacketRef;
@@ -97,6 +98,7 @@ impl<'a> AnalyzeDocument<'a> {
 pub fn matches(
     set: &Set,
     runs: &[(PathBuf, Option<String>, Vec<Finding>)],
+    missed: &[(PathBuf, State, String)],
 ) -> anyhow::Result<String> {
     #[derive(Serialize)]
     struct Document<'a> {
@@ -104,6 +106,13 @@ pub fn matches(
         tool: Tool,
         indicators: Vec<FileView<'a>>,
         runs: Vec<RunView<'a>>,
+        not_looked_at: Vec<MissedView<'a>>,
+    }
+    #[derive(Serialize)]
+    struct MissedView<'a> {
+        path: String,
+        state: State,
+        reason: &'a str,
     }
     #[derive(Serialize)]
     struct FileView<'a> {
@@ -141,6 +150,14 @@ pub fn matches(
                 path: path.to_string_lossy().into_owned(),
                 run_id: run_id.as_deref(),
                 findings: findings.iter().map(FindingView::new).collect(),
+            })
+            .collect(),
+        not_looked_at: missed
+            .iter()
+            .map(|(path, state, reason)| MissedView {
+                path: path.to_string_lossy().into_owned(),
+                state: *state,
+                reason,
             })
             .collect(),
     })

@@ -1,7 +1,7 @@
 //! Indicators, and old runs judged again from their tables.
 
 use crate::capture;
-use crate::support::{Place, text};
+use crate::support::{Ended, Place, text};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -217,4 +217,39 @@ fn a_broken_run_is_not_judged_again() {
         place.run_keyed(command).code(1).says("seal is broken");
     }
     assert!(std::fs::read_dir(place.path("again")).map_or(true, |mut dir| dir.next().is_none()));
+}
+
+#[test]
+fn a_run_under_another_key_or_broken_keeps_no_other_from_being_looked_at() {
+    let (place, run) = analysed(&[]);
+    let mut command = place.command(&["analyze", "evidence.pcap", "--out", "out", "--quiet"]);
+    command.env("SECRET_KEY", "another-key-for-tests-that-is-long-enough");
+    let foreign = Ended::from(command.output().expect("it runs")).code(0);
+    let foreign = foreign.stdout.trim().to_owned();
+    let matched = |code| {
+        let arguments = ["match", "out", "--indicators", "feed.txt", "--json"];
+        let ended = place.run_keyed(&arguments).code(code);
+        assert!(ended.stderr.contains(&foreign), "{ended:?}");
+        json(&ended.stdout)
+    };
+    let found = matched(1);
+    assert_eq!(found["runs"].as_array().expect("runs").len(), 1);
+    let missed = &found["not_looked_at"];
+    assert_eq!(missed.as_array().expect("a list").len(), 1, "{found:#}");
+    assert_eq!(
+        (&missed[0]["path"], &missed[0]["state"]),
+        (&json!(foreign), &json!("unchecked"))
+    );
+    // Nothing found: that one could not be looked at is what is left to say.
+    place.write("feed.txt", "203.0.113.77\n");
+    matched(2);
+    // And a broken one outweighs it.
+    let table = run.join("flows.parquet");
+    let mut bytes = std::fs::read(&table).expect("a table");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&table, bytes).expect("written");
+    let found = matched(1);
+    assert_eq!(found["runs"], json!([]));
+    assert_eq!(found["not_looked_at"].as_array().expect("a list").len(), 2);
 }

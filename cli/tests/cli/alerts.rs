@@ -48,14 +48,10 @@ fn analyze(place: &Place, hook: Option<u16>) -> Command {
 }
 
 fn alerts(place: &Place, what: &str, hook: Option<u16>) -> Command {
-    let mut command = place.command(&[
-        "alerts",
-        what,
-        "nsforensics-out",
-        "--json",
-        "--timeout",
-        "1",
-    ]);
+    let mut command = place.command(&["alerts", what, "nsforensics-out", "--json"]);
+    if what == "deliver" {
+        command.args(["--timeout", "1"]);
+    }
     command.env("SECRET_KEY", KEY);
     hooked(command, hook)
 }
@@ -376,14 +372,61 @@ fn a_kill_in_the_middle_loses_nothing_and_doubles_nothing_for_who_reads_the_key(
 
 #[test]
 fn an_analysis_that_was_cut_off_before_it_queued_is_made_up_for() {
+    let port = receivers::closed_port();
+    let place = place(2, &[WEBHOOK]);
+    let done = document(&ended(analyze(&place, Some(port))).code(0));
+    let expected = told(&done).len();
+    // As after an end between the seal and the journal.
+    let (_, journal) = run(&place);
+    std::fs::remove_file(&journal).expect("removed");
+    let status = document(&ended(alerts(&place, "status", None)).code(1));
+    let of = &status["runs"][0];
+    assert_eq!(
+        (&of["alerts"], &of["journal"]),
+        (&expected.into(), &Value::Null)
+    );
+    assert_eq!(of["destinations"][0]["owed"], expected, "{status:#}");
+    let (_, posts) = receivers::http(port, |_| (200, AT_ONCE));
+    ended(alerts(&place, "deliver", Some(port))).code(0);
+    assert_eq!(accepted(&posts).len(), expected);
+    ended(alerts(&place, "status", None)).code(0);
+}
+
+#[test]
+fn alerts_that_were_declined_stay_so() {
     let (hook, posts) = receivers::http(0, |_| (200, AT_ONCE));
     let place = place(2, &[WEBHOOK]);
     let mut command = analyze(&place, Some(hook));
     command.arg("--no-alerts");
     let done = document(&ended(command).code(0));
-    assert!(done["alerts"].is_null());
+    assert!(done["alerts"].is_null() && !told(&done).is_empty());
+    // A run judged again without a policy has that of the old one, destinations
+    // included, and tells nobody; nor does one with --no-alerts.
+    let (folder, _) = run(&place);
+    let again = ["rescore", text(&folder), "--quiet"];
+    let declined = ["--policy", "policy.yaml", "--no-alerts"];
+    for arguments in [&again[..], &[&again[..], &declined].concat()] {
+        let mut command = place.command(arguments);
+        command.env("SECRET_KEY", KEY);
+        ended(hooked(command, Some(hook))).code(0);
+    }
+    for what in ["status", "deliver", "status"] {
+        let said = document(&ended(alerts(&place, what, Some(hook))).code(0));
+        let runs = said["runs"].as_array().expect("runs");
+        assert_eq!(runs.len(), 3);
+        for run in runs {
+            assert_eq!(
+                (&run["alerts"], &run["error"]),
+                (&Value::Null, &Value::Null)
+            );
+        }
+    }
     assert!(posts.lock().expect("unpoisoned").is_empty());
-    ended(alerts(&place, "deliver", Some(hook))).code(0);
+    // Asked for, they are told.
+    let wanted = [&again[..], &["--policy", "policy.yaml"]].concat();
+    let mut command = place.command(&wanted);
+    command.env("SECRET_KEY", KEY);
+    ended(hooked(command, Some(hook))).code(0);
     assert_eq!(accepted(&posts).len(), told(&done).len());
 }
 
@@ -400,11 +443,105 @@ fn a_changed_journal_shows_and_sends_nothing() {
     let verified = place.run_keyed(&["verify", text(&folder)]).code(1);
     assert!(verified.stdout.contains("HMAC"), "{}", verified.stdout);
     let (_, posts) = receivers::http(port, |_| (200, AT_ONCE));
-    ended(alerts(&place, "deliver", Some(port))).code(2);
+    for what in ["deliver", "status"] {
+        let said = document(&ended(alerts(&place, what, Some(port))).code(1));
+        assert_eq!(said["runs"][0]["state"], "broken");
+    }
     assert!(posts.lock().expect("unpoisoned").is_empty());
     // The verdicts do not depend on it.
     let audited = place.run_keyed(&["audit", text(&folder)]);
     assert_eq!(audited.code, Some(1), "{audited:?}");
+}
+
+#[test]
+fn what_could_not_be_read_is_no_broken_journal() {
+    let (hook, posts) = receivers::http(0, |_| (200, AT_ONCE));
+    let port = receivers::closed_port();
+    let place = place(1, &[WEBHOOK]);
+    // One run under another key, one under ours.
+    let mut other = analyze(&place, Some(port));
+    other.env("SECRET_KEY", "another-key-for-tests-that-is-long-enough");
+    ended(other).code(0);
+    let (foreign, _) = run(&place);
+    for what in ["status", "deliver"] {
+        let said = ended(alerts(&place, what, Some(hook))).code(2);
+        assert!(said.stderr.contains(&name_of(&foreign)), "{said:?}");
+    }
+    ended(analyze(&place, Some(port))).code(0);
+    // Ours is delivered; that the other could not be is said.
+    let said = ended(alerts(&place, "deliver", Some(hook))).code(2);
+    let said = document(&said);
+    let runs = said["runs"].as_array().expect("runs");
+    assert_eq!(runs.len(), 2);
+    let (failed, done): (Vec<_>, Vec<_>) = runs.iter().partition(|run| !run["error"].is_null());
+    assert_eq!((failed.len(), done.len()), (1, 1));
+    assert_eq!(failed[0]["state"], "unchecked");
+    assert_eq!(done[0]["state"], "intact");
+    assert_eq!(done[0]["destinations"][0]["owed"], 0);
+    assert!(!accepted(&posts).is_empty());
+    // Whatever is broken outweighs it.
+    let ours = done[0]["journal"].as_str().expect("a journal");
+    let journal = place.path(ours);
+    let before = std::fs::read_to_string(&journal).expect("the journal");
+    std::fs::write(&journal, before.replacen("many.example", "evil.example", 1)).expect("written");
+    let said = document(&ended(alerts(&place, "status", None)).code(1));
+    let states: BTreeSet<_> = said["runs"]
+        .as_array()
+        .expect("runs")
+        .iter()
+        .map(|run| run["state"].as_str().expect("a state"))
+        .collect();
+    assert_eq!(states, ["broken", "unchecked"].into());
+}
+
+fn name_of(folder: &std::path::Path) -> String {
+    let name = folder.file_name().expect("a name");
+    name.to_string_lossy().into_owned()
+}
+
+/// Runs are named as they were given.
+#[test]
+fn paths_are_told_as_they_were_given() {
+    let port = receivers::closed_port();
+    let place = place(1, &[WEBHOOK]);
+    ended(analyze(&place, Some(port))).code(0);
+    let (folder, _) = run(&place);
+    let run = format!("nsforensics-out/{}", name_of(&folder));
+    let journal = format!("{run}.alerts.jsonl");
+    for given in ["nsforensics-out", "nsforensics-out/", &run] {
+        let said = place
+            .run_keyed(&["alerts", "status", given, "--json"])
+            .code(1);
+        let said = document(&said);
+        assert_eq!(said["runs"][0]["run"], run.as_str(), "{given}");
+        assert_eq!(said["runs"][0]["journal"], journal.as_str(), "{given}");
+    }
+    place.write("feed.txt", "192.0.2.9\n");
+    let said = place
+        .run_keyed(&[
+            "match",
+            "nsforensics-out",
+            "--indicators",
+            "feed.txt",
+            "--json",
+        ])
+        .code(1);
+    assert_eq!(document(&said)["runs"][0]["path"], run.as_str());
+    // In the folder itself there is no name to go by.
+    let mut command = place.command(&["alerts", "status", ".", "--json"]);
+    command.current_dir(&folder).env("SECRET_KEY", KEY);
+    let said = document(&ended(command).code(1));
+    let named = said["runs"][0]["run"].as_str().expect("a path");
+    assert!(named.ends_with(&name_of(&folder)), "{named}");
+}
+
+#[test]
+fn status_waits_for_nobody() {
+    let place = place(1, &[WEBHOOK]);
+    place
+        .run_keyed(&["alerts", "status", "nsforensics-out", "--timeout", "1"])
+        .code(2)
+        .says("--timeout");
 }
 
 #[test]

@@ -72,6 +72,9 @@ pub struct Request {
     pub indicators: Option<Arc<Set>>,
     /// Rules of the user.
     pub rules: Option<RuleSet>,
+    /// Whether its findings are to be told as alerts: the manifest says so, for
+    /// whoever delivers.
+    pub alerts: bool,
     /// Worker threads; `None` for one per core.
     pub threads: Option<usize>,
     /// Bytes of a chunk; `None` for the default. Results do not depend on it.
@@ -417,6 +420,7 @@ impl Run<'_> {
             errors,
             indicators: request.indicators.clone(),
             rules: rule_files(&request.rules),
+            alerts: request.alerts,
             rescored: None,
         }
     }

@@ -61,6 +61,8 @@ pub struct Again {
     pub indicators: Option<Arc<Set>>,
     /// Rules of the user.
     pub rules: Option<RuleSet>,
+    /// Whether its findings are to be told as alerts.
+    pub alerts: bool,
     /// Keys the new seal.
     pub key: Key,
     /// The command line, secrets removed, for the manifest.
@@ -231,6 +233,7 @@ fn manifest(
         errors,
         indicators: request.indicators.clone(),
         rules: super::rule_files(&request.rules),
+        alerts: request.alerts,
         rescored: Some(Rescored {
             run_id: request.manifest.run_id.clone(),
             manifest_hmac: request.manifest.hmac.clone(),

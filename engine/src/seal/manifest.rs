@@ -94,6 +94,8 @@ pub struct ManifestInput {
     pub indicators: Option<Arc<Set>>,
     /// Files of rules that were asked.
     pub rules: Vec<RuleFile>,
+    /// Whether its findings are to be told as alerts.
+    pub alerts: bool,
     /// The run that this one judges again.
     pub rescored: Option<Rescored>,
 }
@@ -200,6 +202,7 @@ pub(super) fn sealed_manifest(
         })),
         "indicators": indicators,
         "rules": rules,
+        "alerts": input.alerts,
         "previous_seals": [],
         "counts": counts,
         "exit_status": input.exit_status,
@@ -288,6 +291,12 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Whether the run's findings are to be told as alerts: whoever made it asked
+    /// for that, and its policy says whom to tell.
+    pub fn wants_alerts(&self) -> bool {
+        self.body.get("alerts").and_then(Value::as_bool) == Some(true)
+    }
+
     /// Reads a manifest's bytes.
     ///
     /// # Errors

@@ -51,6 +51,7 @@ fn input() -> ManifestInput {
         exit_status: 0,
         indicators: None,
         rules: Vec::new(),
+        alerts: false,
         rescored: None,
         errors: Vec::new(),
     }
