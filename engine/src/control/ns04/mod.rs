@@ -13,6 +13,7 @@ mod dns_tunneling;
 mod doh_tunneling;
 mod domain_generation;
 mod found;
+mod groups;
 mod high_entropy_payload;
 mod http_c2;
 mod icmp_tunneling;
