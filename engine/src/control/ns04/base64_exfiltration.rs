@@ -1,14 +1,13 @@
 //! Base64 of at least so much in one HTTP request: what the body's measure
 //! found, whichever way it was written ([`crate::proto::measure`]).
 
+use super::subjects::{Subjects, say_left_out};
 use super::{
     Behaviour, Columns, Detector, Found, Judgement, KIB, Measure, NO_PATTERN, NameId, Numbers,
     Rows, Scene, Tally, Trail,
 };
 use crate::control::{Meta, Severity, Wants};
 use crate::policy::{ExfiltrationKind, Policy};
-use foldhash::quality::RandomState;
-use hashbrown::HashMap;
 use serde_json::json;
 
 pub(super) struct Base64Exfiltration;
@@ -36,10 +35,8 @@ impl Behaviour for Base64Exfiltration {
         let pattern = pattern.ok_or(NO_PATTERN)?;
         Ok(Box::new(Looking {
             threshold: pattern.threshold_kb.unwrap_or(50.0) * KIB,
-            most: policy.limits.behaviour_subjects,
-            subjects: HashMap::default(),
+            subjects: Subjects::new(policy),
             tally: Tally::default(),
-            left_out: 0,
             is_fed: false,
         }))
     }
@@ -57,10 +54,8 @@ struct Subject {
 #[derive(Debug)]
 struct Looking {
     threshold: f64,
-    most: usize,
-    subjects: HashMap<(NameId, NameId, u16), Subject, RandomState>,
+    subjects: Subjects<(NameId, NameId, u16), Subject>,
     tally: Tally,
-    left_out: u64,
     is_fed: bool,
 }
 
@@ -95,16 +90,14 @@ impl Detector for Looking {
             let to = to.unwrap_or_else(|| dsts.get(row));
             let port = u16::try_from(ports.or_zero(row)).unwrap_or_default();
             let key = (srcs.get(row), to, port);
-            if self.subjects.len() >= self.most && !self.subjects.contains_key(&key) {
-                self.left_out += 1;
-                continue;
-            }
-            let subject = self.subjects.entry(key).or_insert_with(|| Subject {
+            let Some(subject) = self.subjects.entry(key, || Subject {
                 dst: dsts.get(row),
                 most: (0, 0),
                 sum: 0,
                 trail: Trail::default(),
-            });
+            }) else {
+                continue;
+            };
             subject.most = subject.most.max((total, runs.count(row)));
             subject.sum = subject.sum.saturating_add(total);
             subject.trail.push(places.get(row));
@@ -117,9 +110,8 @@ impl Detector for Looking {
             tally: self.tally,
             ..Judgement::default()
         };
-        for ((src, to, dst_port), subject) in self.subjects {
-            let addresses = (names.text(src).parse(), names.text(subject.dst).parse());
-            let (Ok(src), Ok(dst)) = addresses else {
+        for ((src, to, dst_port), subject) in self.subjects.map {
+            let Some((src, dst)) = scene.addresses(src, subject.dst) else {
                 continue;
             };
             let destination = names.text(to);
@@ -140,13 +132,7 @@ impl Detector for Looking {
                 trail: subject.trail,
                 prevalence_hosts: scene.population.hosts_of(to),
                 numbers: Numbers {
-                    measure: Some(Measure {
-                        metric: "base64_bytes".into(),
-                        observed: total as f64,
-                        threshold: self.threshold,
-                        comparator: ">=".into(),
-                        unit: "byte".into(),
-                    }),
+                    measure: Some(Measure::of("base64_bytes", total as f64, ">=", self.threshold, "byte")),
                     samples: Some(count),
                     evidence: Some(
                         json!({"longest_run": longest, "bytes_of_all": subject.sum}).to_string(),
@@ -155,12 +141,11 @@ impl Detector for Looking {
                 },
             });
         }
-        if self.left_out > 0 {
-            judgement.limits.push(format!(
-                "limits.behaviour_subjects: {} further requests with base64 are not listed",
-                self.left_out
-            ));
-        }
+        say_left_out(
+            &mut judgement,
+            self.subjects.left_out,
+            "further requests with base64 are not listed",
+        );
         judgement
     }
 }

@@ -4,9 +4,9 @@
 //! (`rules/doh.tsv`), and only amounts speak (RFC 8484; RFC 8467: clients pad
 //! questions to 128 bytes, servers answers to 468).
 
+use super::subjects::{Subjects, say_left_out};
 use super::{
     Behaviour, Columns, Detector, Found, Judgement, Measure, NameId, Numbers, Rows, Scene, Trail,
-    rounded,
 };
 use crate::control::{Meta, Severity, Wants};
 use crate::policy::Policy;
@@ -42,7 +42,7 @@ impl Behaviour for DohTunneling {
         let lines = list.lines().filter(|line| !line.starts_with('#'));
         Ok(Box::new(Looking {
             resolvers: lines.filter_map(|line| line.split('\t').next()).collect(),
-            most: policy.limits.behaviour_subjects,
+            pairs: Subjects::new(policy),
             ..Looking::default()
         }))
     }
@@ -63,10 +63,8 @@ struct Looking {
     resolvers: HashSet<&'static str, RandomState>,
     /// Destinations that were looked up in the list.
     known: HashMap<NameId, bool, RandomState>,
-    most: usize,
     is_fed: bool,
-    pairs: HashMap<(NameId, NameId), Pair, RandomState>,
-    left_out: u64,
+    pairs: Subjects<(NameId, NameId), Pair>,
 }
 
 impl Detector for Looking {
@@ -107,19 +105,17 @@ impl Detector for Looking {
                 continue;
             }
             let key = (src.get(row), to.get(row));
-            if self.pairs.len() >= self.most && !self.pairs.contains_key(&key) {
-                self.left_out += 1;
-                continue;
-            }
             let seen = places.get(row);
             let ts_ns = seen.ts.as_nanos();
-            let pair = self.pairs.entry(key).or_insert_with(|| Pair {
+            let Some(pair) = self.pairs.entry(key, || Pair {
                 dst: dst.get(row),
                 capture: seen.at.capture,
                 first_ns: ts_ns,
                 trail: Trail::keeping(64),
                 hours: BTreeMap::new(),
-            });
+            }) else {
+                continue;
+            };
             if ts_ns < pair.first_ns {
                 (pair.first_ns, pair.capture, pair.dst) = (ts_ns, seen.at.capture, dst.get(row));
             }
@@ -142,7 +138,7 @@ impl Detector for Looking {
 
     fn judge(self: Box<Self>, scene: &Scene<'_>) -> Judgement {
         let mut judgement = Judgement::default();
-        for (key, pair) in self.pairs {
+        for (key, pair) in self.pairs.map {
             let worst = pair
                 .hours
                 .values()
@@ -172,13 +168,7 @@ impl Detector for Looking {
                 prevalence_hosts: scene.population.hosts_of(key.1).max(1),
                 numbers: Numbers {
                     score: Some(score as f32),
-                    measure: Some(Measure {
-                        metric: "score".into(),
-                        observed: rounded(score),
-                        threshold: FINDING,
-                        comparator: ">=".into(),
-                        unit: "ratio".into(),
-                    }),
+                    measure: Some(Measure::score(score, FINDING)),
                     samples: Some(pair.hours.len() as u64),
                     evidence: Some(
                         json!({
@@ -193,12 +183,11 @@ impl Detector for Looking {
                 },
             });
         }
-        if self.left_out > 0 {
-            judgement.limits.push(format!(
-                "limits.behaviour_subjects: {} flows beyond it were left out",
-                self.left_out
-            ));
-        }
+        say_left_out(
+            &mut judgement,
+            self.pairs.left_out,
+            "flows beyond it were left out",
+        );
         judgement
     }
 }

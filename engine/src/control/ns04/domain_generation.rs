@@ -4,6 +4,7 @@
 //! their scores summed up against what benign hosts reach once in 10,000 times
 //! (`rules/dga`). Says nothing about names made of words.
 
+use super::subjects::{Subjects, say_left_out};
 use super::{
     Behaviour, Columns, Detector, Found, Judgement, Measure, NameId, Numbers, Rows, Scene, Seen,
     Trail, rounded,
@@ -69,7 +70,8 @@ impl Behaviour for DomainGeneration {
             return Err("no model");
         }
         Ok(Box::new(Looking {
-            most: policy.limits.behaviour_subjects,
+            hosts: Subjects::new(policy),
+            failed: Subjects::new(policy),
             ..Looking::default()
         }))
     }
@@ -93,11 +95,9 @@ struct Host {
 
 #[derive(Debug, Default)]
 struct Looking {
-    most: usize,
     pass: u8,
-    hosts: HashMap<NameId, Host, RandomState>,
-    failed: HashMap<(NameId, NameId), Failed, RandomState>,
-    left_out: u64,
+    hosts: Subjects<NameId, Host>,
+    failed: Subjects<(NameId, NameId), Failed>,
     /// After the first pass: hosts over the limit, with what they showed.
     over: HashMap<NameId, Window, RandomState>,
     /// Names that such a host got an answer for and that look drawn as well.
@@ -163,16 +163,13 @@ impl Detector for Looking {
             // SERVFAIL: a zone that was taken away often looks like this.
             let is_failed = matches!(rcode, Some(2 | 3)) || unanswered.get(row) == Some(true);
             let seen = places.get(row);
-            let is_full = self.hosts.len() >= self.most && !self.hosts.contains_key(&host);
-            if is_full {
-                self.left_out += 1;
-                continue;
-            }
-            let known = self.hosts.entry(host).or_insert(Host {
+            let Some(known) = self.hosts.entry(host, || Host {
                 capture: seen.at.capture,
                 server: server.get(row),
                 first: seen,
-            });
+            }) else {
+                continue;
+            };
             if seen < known.first {
                 (known.first, known.capture, known.server) =
                     (seen, seen.at.capture, server.get(row));
@@ -180,16 +177,14 @@ impl Detector for Looking {
             if !is_failed {
                 continue;
             }
-            if self.failed.len() >= self.most && !self.failed.contains_key(&(host, name)) {
-                self.left_out += 1;
-                continue;
-            }
             let fresh = Failed {
                 first: seen,
                 score: score as f32,
                 denied: rcode == Some(3),
             };
-            let known = self.failed.entry((host, name)).or_insert(fresh);
+            let Some(known) = self.failed.entry((host, name), || fresh) else {
+                continue;
+            };
             known.denied |= fresh.denied;
             known.first = known.first.min(seen);
         }
@@ -197,7 +192,7 @@ impl Detector for Looking {
 
     fn judge(self: Box<Self>, scene: &Scene<'_>) -> Judgement {
         let mut judgement = Judgement::default();
-        for (id, host) in &self.hosts {
+        for (id, host) in &self.hosts.map {
             match self.over.get(id) {
                 Some(window) => {
                     let located = self.located.get(id);
@@ -213,12 +208,11 @@ impl Detector for Looking {
                 None => judgement.tally.pass(host.capture),
             }
         }
-        if self.left_out > 0 {
-            judgement.limits.push(format!(
-                "limits.behaviour_subjects: {} questions beyond it were left out",
-                self.left_out
-            ));
-        }
+        say_left_out(
+            &mut judgement,
+            self.hosts.left_out + self.failed.left_out,
+            "questions beyond it were left out",
+        );
         judgement
     }
 }
@@ -227,7 +221,7 @@ impl Looking {
     /// Finds the hosts over the limit.
     fn weigh(&mut self, scene: &Scene<'_>) {
         let mut by_host: HashMap<NameId, Vec<(NameId, Failed)>, RandomState> = HashMap::default();
-        for ((host, name), failed) in std::mem::take(&mut self.failed) {
+        for ((host, name), failed) in std::mem::take(&mut self.failed.map) {
             if !is_local(scene.names.text(name)) {
                 by_host.entry(host).or_default().push((name, failed));
             }
@@ -372,13 +366,13 @@ fn finding(
         numbers: Numbers {
             score: Some((1.0 / (1.0 + (-excess).exp())) as f32),
             confidence: Some((count as f32 / 50.0).min(1.0)),
-            measure: Some(Measure {
-                metric: "dga_sum".into(),
-                observed: rounded(window.sum),
-                threshold: rounded(window.limit),
-                comparator: ">".into(),
-                unit: "log-odds".into(),
-            }),
+            measure: Some(Measure::of(
+                "dga_sum",
+                rounded(window.sum),
+                ">",
+                rounded(window.limit),
+                "log-odds",
+            )),
             samples: Some(count as u64),
             evidence: Some(
                 json!({

@@ -27,6 +27,30 @@ pub struct Measure {
     pub unit: Cow<'static, str>,
 }
 
+impl Measure {
+    /// Of fixed words.
+    pub fn of(
+        metric: &'static str,
+        observed: f64,
+        comparator: &'static str,
+        threshold: f64,
+        unit: &'static str,
+    ) -> Self {
+        Self {
+            metric: metric.into(),
+            observed,
+            threshold,
+            comparator: comparator.into(),
+            unit: unit.into(),
+        }
+    }
+
+    /// A score against the one from which on it is a finding.
+    pub fn score(observed: f64, threshold: f64) -> Self {
+        Self::of("score", rounded(observed), ">=", threshold, "ratio")
+    }
+}
+
 /// The numbers of a finding. Null where a detector has no such number.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Numbers {
@@ -207,6 +231,14 @@ pub struct Scene<'a> {
     pub names: &'a Names,
     /// Who talks to whom.
     pub population: &'a Population,
+}
+
+impl Scene<'_> {
+    /// Source and destination of a finding; `None` where one is no address.
+    pub fn addresses(&self, src: NameId, dst: NameId) -> Option<(IpAddr, IpAddr)> {
+        let parse = |id| self.names.text(id).parse().ok();
+        Some((parse(src)?, parse(dst)?))
+    }
 }
 
 /// How many sources there are, how many destinations, and how many sources each has.

@@ -6,14 +6,13 @@
 //! is declared compressed (a content coding, a media type of archives, images,
 //! sound or film) is measured and passes.
 
+use super::subjects::{Subjects, once, say_left_out};
 use super::{
     Behaviour, Columns, Detector, Found, Judgement, Measure, NO_PATTERN, NameId, Numbers, Rows,
     Scene, Tally, Trail, rounded,
 };
 use crate::control::{Meta, Severity, Wants};
 use crate::policy::{ExfiltrationKind, Policy};
-use foldhash::quality::RandomState;
-use hashbrown::HashMap;
 use serde_json::json;
 
 pub(super) struct HighEntropyPayload;
@@ -41,10 +40,8 @@ impl Behaviour for HighEntropyPayload {
         let pattern = pattern.ok_or(NO_PATTERN)?;
         Ok(Box::new(Looking {
             threshold: pattern.entropy_threshold.unwrap_or(0.9),
-            most: policy.limits.behaviour_subjects,
-            subjects: HashMap::default(),
+            subjects: Subjects::new(policy),
             tally: Tally::default(),
-            left_out: 0,
             is_fed: false,
         }))
     }
@@ -81,43 +78,41 @@ type Key = (NameId, NameId, u16, Part);
 #[derive(Debug)]
 struct Looking {
     threshold: f64,
-    most: usize,
-    subjects: HashMap<Key, Subject, RandomState>,
+    subjects: Subjects<Key, Subject>,
     tally: Tally,
-    left_out: u64,
     is_fed: bool,
 }
 
 impl Detector for Looking {
     fn next(&mut self, _scene: &Scene<'_>) -> &'static [Columns] {
-        if std::mem::replace(&mut self.is_fed, true) {
-            return &[];
-        }
-        &[
-            Columns {
-                table: "flows",
-                plain: &[
-                    "dst_port",
-                    "entropy_orig",
-                    "entropy_resp",
-                    "orig_bytes",
-                    "resp_bytes",
-                    "service",
-                ],
-                names: &["src_ip", "dst_ip", "destination"],
-            },
-            Columns {
-                table: "http_transactions",
-                plain: &[
-                    "dst_port",
-                    "request_entropy",
-                    "request_body_bytes",
-                    "request_content_type",
-                    "request_coded",
-                ],
-                names: &["src_ip", "dst_ip", "host"],
-            },
-        ]
+        once(
+            &mut self.is_fed,
+            &[
+                Columns {
+                    table: "flows",
+                    plain: &[
+                        "dst_port",
+                        "entropy_orig",
+                        "entropy_resp",
+                        "orig_bytes",
+                        "resp_bytes",
+                        "service",
+                    ],
+                    names: &["src_ip", "dst_ip", "destination"],
+                },
+                Columns {
+                    table: "http_transactions",
+                    plain: &[
+                        "dst_port",
+                        "request_entropy",
+                        "request_body_bytes",
+                        "request_content_type",
+                        "request_coded",
+                    ],
+                    names: &["src_ip", "dst_ip", "host"],
+                },
+            ],
+        )
     }
 
     fn feed(&mut self, rows: &Rows<'_>) {
@@ -166,16 +161,14 @@ impl Detector for Looking {
                 let to = to.unwrap_or_else(|| dsts.get(row));
                 let port = u16::try_from(ports.or_zero(row)).unwrap_or_default();
                 let key = (srcs.get(row), to, port, *part);
-                if self.subjects.len() >= self.most && !self.subjects.contains_key(&key) {
-                    self.left_out += 1;
-                    continue;
-                }
-                let subject = self.subjects.entry(key).or_insert_with(|| Subject {
+                let Some(subject) = self.subjects.entry(key, || Subject {
                     dst: dsts.get(row),
                     highest: 0.0,
                     bytes: 0,
                     trail: Trail::default(),
-                });
+                }) else {
+                    continue;
+                };
                 subject.highest = subject.highest.max(entropy);
                 subject.bytes = subject.bytes.saturating_add(bytes.count(row));
                 subject.trail.push(places.get(row));
@@ -189,9 +182,8 @@ impl Detector for Looking {
             tally: self.tally,
             ..Judgement::default()
         };
-        for ((src, to, dst_port, part), subject) in self.subjects {
-            let addresses = (names.text(src).parse(), names.text(subject.dst).parse());
-            let (Ok(src), Ok(dst)) = addresses else {
+        for ((src, to, dst_port, part), subject) in self.subjects.map {
+            let Some((src, dst)) = scene.addresses(src, subject.dst) else {
                 continue;
             };
             let destination = names.text(to);
@@ -217,25 +209,18 @@ impl Detector for Looking {
                 trail: subject.trail,
                 prevalence_hosts: scene.population.hosts_of(to),
                 numbers: Numbers {
-                    measure: Some(Measure {
-                        metric: "entropy".into(),
-                        observed: rounded(highest),
-                        threshold: self.threshold,
-                        comparator: ">".into(),
-                        unit: "bits per byte / 8".into(),
-                    }),
+                    measure: Some(Measure::of("entropy", rounded(highest), ">", self.threshold, "bits per byte / 8")),
                     samples: Some(count),
                     evidence: Some(json!({"bytes": subject.bytes}).to_string()),
                     ..Numbers::default()
                 },
             });
         }
-        if self.left_out > 0 {
-            judgement.limits.push(format!(
-                "limits.behaviour_subjects: {} further payloads are not listed",
-                self.left_out
-            ));
-        }
+        say_left_out(
+            &mut judgement,
+            self.subjects.left_out,
+            "further payloads are not listed",
+        );
         judgement
     }
 }

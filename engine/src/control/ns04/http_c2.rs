@@ -4,14 +4,13 @@
 //! does not, few paths asked over and over, replies of the same size, types
 //! that contradict the path.
 
+use super::subjects::{Subjects, say_left_out};
 use super::{
     Behaviour, Columns, Detector, Found, Judgement, Measure, NameId, Numbers, Rows, Scene, Trail,
     rounded,
 };
 use crate::control::{Meta, Severity, Wants};
 use crate::policy::Policy;
-use foldhash::quality::RandomState;
-use hashbrown::HashMap;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -43,7 +42,7 @@ impl Behaviour for HttpC2 {
 
     fn start(&self, policy: &Policy) -> Result<Box<dyn Detector>, &'static str> {
         Ok(Box::new(Looking {
-            most: policy.limits.behaviour_subjects,
+            pairs: Subjects::new(policy),
             ..Looking::default()
         }))
     }
@@ -81,10 +80,8 @@ struct Sums {
 
 #[derive(Debug, Default)]
 struct Looking {
-    most: usize,
     is_fed: bool,
-    pairs: HashMap<(NameId, NameId), Pair, RandomState>,
-    left_out: u64,
+    pairs: Subjects<(NameId, NameId), Pair>,
 }
 
 impl Detector for Looking {
@@ -136,20 +133,18 @@ impl Detector for Looking {
             else {
                 continue;
             };
-            if self.pairs.len() >= self.most && !self.pairs.contains_key(&key) {
-                self.left_out += 1;
-                continue;
-            }
             let seen = places.get(row);
             let ts_ns = seen.ts.as_nanos();
-            let pair = self.pairs.entry(key).or_insert_with(|| Pair {
+            let Some(pair) = self.pairs.entry(key, || Pair {
                 dst: key.1,
                 port: u16::try_from(port.or_zero(row)).unwrap_or_default(),
                 capture: seen.at.capture,
                 first_ns: ts_ns,
                 trail: Trail::keeping(64),
                 sums: Sums::default(),
-            });
+            }) else {
+                continue;
+            };
             if ts_ns < pair.first_ns {
                 (pair.first_ns, pair.capture) = (ts_ns, seen.at.capture);
             }
@@ -192,7 +187,7 @@ impl Detector for Looking {
 
     fn judge(self: Box<Self>, scene: &Scene<'_>) -> Judgement {
         let mut judgement = Judgement::default();
-        for (key, pair) in self.pairs {
+        for (key, pair) in self.pairs.map {
             let terms = terms(&pair.sums);
             let signs = terms.iter().filter(|term| term.2 > 0.0).count();
             let score = 1.0 / (1.0 + (-terms.iter().map(|term| term.2).sum::<f64>()).exp());
@@ -225,13 +220,7 @@ impl Detector for Looking {
                 numbers: Numbers {
                     score: Some(score as f32),
                     confidence: Some((pair.sums.requests as f64 / 20.0).min(1.0) as f32),
-                    measure: Some(Measure {
-                        metric: "score".into(),
-                        observed: rounded(score),
-                        threshold: FINDING,
-                        comparator: ">=".into(),
-                        unit: "ratio".into(),
-                    }),
+                    measure: Some(Measure::score(score, FINDING)),
                     samples: Some(pair.sums.requests),
                     evidence: Some(
                         json!({
@@ -247,12 +236,11 @@ impl Detector for Looking {
                 },
             });
         }
-        if self.left_out > 0 {
-            judgement.limits.push(format!(
-                "limits.behaviour_subjects: {} requests beyond it were left out",
-                self.left_out
-            ));
-        }
+        say_left_out(
+            &mut judgement,
+            self.pairs.left_out,
+            "requests beyond it were left out",
+        );
         judgement
     }
 }

@@ -3,14 +3,13 @@
 //! payloads that differ from message to message. By source and destination,
 //! over all their flows. Facts are measured in `proto/icmp.rs`.
 
+use super::subjects::{Subjects, say_left_out};
 use super::{
     Behaviour, Columns, Detector, Found, Judgement, Measure, NameId, Numbers, Rows, Scene, Trail,
     rounded,
 };
 use crate::control::{Meta, Severity, Wants};
 use crate::policy::Policy;
-use foldhash::quality::RandomState;
-use hashbrown::HashMap;
 use serde_json::json;
 
 pub(super) struct IcmpTunneling;
@@ -37,7 +36,7 @@ impl Behaviour for IcmpTunneling {
 
     fn start(&self, policy: &Policy) -> Result<Box<dyn Detector>, &'static str> {
         Ok(Box::new(Looking {
-            most: policy.limits.behaviour_subjects,
+            pairs: Subjects::new(policy),
             ..Looking::default()
         }))
     }
@@ -67,10 +66,8 @@ struct Sums {
 
 #[derive(Debug, Default)]
 struct Looking {
-    most: usize,
     is_fed: bool,
-    pairs: HashMap<(NameId, NameId), Pair, RandomState>,
-    left_out: u64,
+    pairs: Subjects<(NameId, NameId), Pair>,
 }
 
 impl Detector for Looking {
@@ -117,18 +114,16 @@ impl Detector for Looking {
             if !key.0.is_some() || !key.1.is_some() {
                 continue;
             }
-            if self.pairs.len() >= self.most && !self.pairs.contains_key(&key) {
-                self.left_out += 1;
-                continue;
-            }
             let seen = places.get(row);
             let ts_ns = seen.ts.as_nanos();
-            let pair = self.pairs.entry(key).or_insert_with(|| Pair {
+            let Some(pair) = self.pairs.entry(key, || Pair {
                 trail: Trail::keeping(64),
                 capture: seen.at.capture,
                 first_ns: ts_ns,
                 sums: Sums::default(),
-            });
+            }) else {
+                continue;
+            };
             if ts_ns < pair.first_ns {
                 (pair.first_ns, pair.capture) = (ts_ns, seen.at.capture);
             }
@@ -150,8 +145,8 @@ impl Detector for Looking {
 
     fn judge(self: Box<Self>, scene: &Scene<'_>) -> Judgement {
         let mut judgement = Judgement::default();
-        let hosts = u32::try_from(self.pairs.len()).unwrap_or(u32::MAX);
-        for (key, pair) in self.pairs {
+        let hosts = u32::try_from(self.pairs.map.len()).unwrap_or(u32::MAX);
+        for (key, pair) in self.pairs.map {
             let messages = pair.sums.requests.saturating_add(pair.sums.replies);
             if messages < MIN_MESSAGES && pair.sums.marked == 0 {
                 judgement.tally.pass(pair.capture);
@@ -188,13 +183,7 @@ impl Detector for Looking {
                 numbers: Numbers {
                     score: Some(score as f32),
                     confidence: Some((messages as f64 / 50.0).min(1.0) as f32),
-                    measure: Some(Measure {
-                        metric: "score".into(),
-                        observed: rounded(score),
-                        threshold: FINDING,
-                        comparator: ">=".into(),
-                        unit: "ratio".into(),
-                    }),
+                    measure: Some(Measure::score(score, FINDING)),
                     samples: Some(messages),
                     evidence: Some(
                         json!({
@@ -215,12 +204,11 @@ impl Detector for Looking {
                 trail: pair.trail,
             });
         }
-        if self.left_out > 0 {
-            judgement.limits.push(format!(
-                "limits.behaviour_subjects: {} flows beyond it were left out",
-                self.left_out
-            ));
-        }
+        say_left_out(
+            &mut judgement,
+            self.pairs.left_out,
+            "flows beyond it were left out",
+        );
         judgement
     }
 }

@@ -5,6 +5,7 @@
 //! clients and servers, certificates. One finding for each indicator, pair of
 //! hosts, and place where it was seen.
 
+use super::subjects::{Subjects, say_left_out};
 use super::{
     Behaviour, Columns, Detector, Found, Judgement, Measure, NameId, Numbers, Rows, Scene, Trail,
     rounded,
@@ -43,12 +44,10 @@ impl Behaviour for Indicators {
         let set = self.0.as_ref().ok_or("no indicators given")?;
         Ok(Box::new(Looking {
             set: Arc::clone(set),
-            most: policy.limits.behaviour_subjects,
             cache: HashMap::default(),
             certificates: HashMap::default(),
-            subjects: HashMap::default(),
+            subjects: Subjects::new(policy),
             passed: BTreeMap::new(),
-            left_out: 0,
             is_fed: false,
         }))
     }
@@ -101,15 +100,13 @@ struct Subject {
 #[derive(Debug)]
 struct Looking {
     set: Arc<Set>,
-    most: usize,
     /// What repeats is looked up once.
     cache: HashMap<(Sort, NameId), Box<[u32]>, RandomState>,
     /// Certificates that are named, by their SHA-256.
     certificates: HashMap<Box<str>, Box<[u32]>, RandomState>,
-    subjects: HashMap<Key, Subject, RandomState>,
+    subjects: Subjects<Key, Subject>,
     /// Rows that nothing names, by file.
     passed: BTreeMap<u32, u64>,
-    left_out: u64,
     is_fed: bool,
 }
 
@@ -197,26 +194,25 @@ impl Detector for Looking {
         let mut judgement = Judgement::default();
         judgement.tally.passed = self.passed;
         let mut hosts: HashMap<(u32, Place), Vec<NameId>, RandomState> = HashMap::default();
-        for (place, at, src, ..) in self.subjects.keys() {
+        for (place, at, src, ..) in self.subjects.map.keys() {
             hosts.entry((*place, *at)).or_default().push(*src);
         }
         for sources in hosts.values_mut() {
             sources.sort_unstable();
             sources.dedup();
         }
-        for (key, subject) in self.subjects {
+        for (key, subject) in self.subjects.map {
             let prevalence = hosts.get(&(key.0, key.1)).map_or(1, Vec::len);
             let prevalence = u32::try_from(prevalence).unwrap_or(u32::MAX);
             judgement
                 .found
                 .extend(found(&self.set, scene, key, subject, prevalence));
         }
-        if self.left_out > 0 {
-            judgement.limits.push(format!(
-                "limits.behaviour_subjects: {} rows that indicators name belong to no finding",
-                self.left_out
-            ));
-        }
+        say_left_out(
+            &mut judgement,
+            self.subjects.left_out,
+            "rows that indicators name belong to no finding",
+        );
         judgement
     }
 }
@@ -262,15 +258,13 @@ impl Looking {
             any = true;
             let key = (place, at, pair.src, pair.dst, pair.port);
             let seen = rows.places().get(row);
-            if self.subjects.len() >= self.most && !self.subjects.contains_key(&key) {
-                self.left_out += 1;
-                continue;
-            }
             let name = || pair.name.map(Box::from);
-            let subject = self.subjects.entry(key).or_insert_with(|| Subject {
+            let Some(subject) = self.subjects.entry(key, || Subject {
                 trail: Trail::keeping(KEPT),
                 named: (seen.ts, name()),
-            });
+            }) else {
+                continue;
+            };
             if seen.ts < subject.named.0 {
                 subject.named = (seen.ts, name());
             }
@@ -540,13 +534,13 @@ fn found(
         prevalence_hosts,
         numbers: Numbers {
             confidence: confidence.map(rounded_confidence),
-            measure: Some(Measure {
-                metric: "rows".into(),
-                observed: rounded(count_of(count)),
-                threshold: 1.0,
-                comparator: ">=".into(),
-                unit: "row".into(),
-            }),
+            measure: Some(Measure::of(
+                "rows",
+                rounded(count_of(count)),
+                ">=",
+                1.0,
+                "row",
+            )),
             samples: Some(count),
             evidence: Some(evidence.to_string()),
             ..Numbers::default()

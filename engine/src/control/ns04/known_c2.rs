@@ -3,6 +3,7 @@
 //! fingerprints, forms of DNS names. From `rules/c2.tsv`, each with its source.
 //! A JA3 alone is shared with ordinary programs and never more than `info`.
 
+use super::subjects::{Subjects, say_left_out};
 use super::{
     Behaviour, Columns, Detector, Found, Judgement, NameId, Numbers, Rows, Scene, Tally, Trail,
 };
@@ -68,7 +69,7 @@ impl Behaviour for KnownC2 {
     fn start(&self, policy: &Policy) -> Result<Box<dyn Detector>, &'static str> {
         Ok(Box::new(Looking {
             constants: constants(),
-            most: policy.limits.behaviour_subjects,
+            subjects: Subjects::new(policy),
             ..Looking::default()
         }))
     }
@@ -86,13 +87,11 @@ struct Subject {
 #[derive(Debug, Default)]
 struct Looking {
     constants: Vec<Constant>,
-    most: usize,
     is_fed: bool,
     /// Certificates that a constant names, by fingerprint.
     certificates: HashMap<NameId, usize, RandomState>,
-    subjects: HashMap<Key, Subject, RandomState>,
+    subjects: Subjects<Key, Subject>,
     tally: Tally,
-    left_out: u64,
 }
 
 impl Detector for Looking {
@@ -141,13 +140,13 @@ impl Detector for Looking {
             ..Judgement::default()
         };
         let mut hosts: HashMap<usize, Vec<NameId>, RandomState> = HashMap::default();
-        for &(src, _, _, index) in self.subjects.keys() {
+        for &(src, _, _, index) in self.subjects.map.keys() {
             let hosts = hosts.entry(index).or_default();
             if !hosts.contains(&src) && hosts.len() < 1_024 {
                 hosts.push(src);
             }
         }
-        for ((src, to, port, index), subject) in self.subjects {
+        for ((src, to, port, index), subject) in self.subjects.map {
             let Some(constant) = self.constants.get(index) else {
                 continue;
             };
@@ -186,12 +185,11 @@ impl Detector for Looking {
                 },
             });
         }
-        if self.left_out > 0 {
-            judgement.limits.push(format!(
-                "limits.behaviour_subjects: {} matches beyond it were left out",
-                self.left_out
-            ));
-        }
+        say_left_out(
+            &mut judgement,
+            self.subjects.left_out,
+            "matches beyond it were left out",
+        );
         judgement
     }
 }
@@ -289,14 +287,12 @@ impl Looking {
         if !key.0.is_some() || !key.1.is_some() {
             return;
         }
-        if self.subjects.len() >= self.most && !self.subjects.contains_key(&key) {
-            self.left_out += 1;
-            return;
-        }
-        let subject = self.subjects.entry(key).or_insert_with(|| Subject {
+        let Some(subject) = self.subjects.entry(key, || Subject {
             dst,
             trail: Trail::keeping(64),
-        });
+        }) else {
+            return;
+        };
         subject.trail.push(rows.places().get(row));
     }
 }

@@ -2,14 +2,13 @@
 //! no new connection. By source, destination and port; tiers and what argues for
 //! and against in [`super::weights`].
 
+use super::subjects::{Subjects, say_left_out};
 use super::{
     Behaviour, Columns, Detector, Found, Judgement, Measure, NameId, Numbers, Rows, SECOND_NS,
     Scene, Tally, Trail, is_unicast, rounded, weights as w,
 };
 use crate::control::{Meta, Severity, Wants};
 use crate::policy::Policy;
-use foldhash::quality::RandomState;
-use hashbrown::HashMap;
 use serde_json::json;
 
 pub(super) struct LongConnection;
@@ -33,10 +32,8 @@ impl Behaviour for LongConnection {
         let destinations = &policy.monitoring.network.destinations;
         Ok(Box::new(Looking {
             alert_on_local: destinations.alert_on_local,
-            most: policy.limits.behaviour_subjects,
-            subjects: HashMap::default(),
+            subjects: Subjects::new(policy),
             tally: Tally::default(),
-            left_out: 0,
             is_fed: false,
         }))
     }
@@ -56,10 +53,8 @@ struct Subject {
 #[derive(Debug)]
 struct Looking {
     alert_on_local: bool,
-    most: usize,
-    subjects: HashMap<(NameId, NameId, u16), Subject, RandomState>,
+    subjects: Subjects<(NameId, NameId, u16), Subject>,
     tally: Tally,
-    left_out: u64,
     is_fed: bool,
 }
 
@@ -108,11 +103,7 @@ impl Detector for Looking {
             }
             let port = u16::try_from(ports.or_zero(row)).unwrap_or_default();
             let key = (srcs.get(row), tos.get(row), port);
-            if self.subjects.len() >= self.most && !self.subjects.contains_key(&key) {
-                self.left_out += 1;
-                continue;
-            }
-            let subject = self.subjects.entry(key).or_insert_with(|| Subject {
+            let Some(subject) = self.subjects.entry(key, || Subject {
                 dst: dsts.get(row),
                 service: services.get(row),
                 longest_ns: 0,
@@ -120,7 +111,9 @@ impl Detector for Looking {
                 sent: 0,
                 received: 0,
                 trail: Trail::default(),
-            });
+            }) else {
+                continue;
+            };
             subject.longest_ns = subject.longest_ns.max(duration_ns);
             subject.open_at_end |= ends.get(row) == Some("eof");
             subject.sent = subject.sent.saturating_add(sent.count(row));
@@ -135,9 +128,8 @@ impl Detector for Looking {
             tally: self.tally,
             ..Judgement::default()
         };
-        for ((src, to, dst_port), subject) in self.subjects {
-            let addresses = (names.text(src).parse(), names.text(subject.dst).parse());
-            let (Ok(src), Ok(dst)) = addresses else {
+        for ((src, to, dst_port), subject) in self.subjects.map {
+            let Some((src, dst)) = scene.addresses(src, subject.dst) else {
                 continue;
             };
             if !is_unicast(dst) {
@@ -188,13 +180,13 @@ impl Detector for Looking {
                 numbers: Numbers {
                     #[expect(clippy::cast_possible_truncation, reason = "a ratio")]
                     score: Some(score as f32),
-                    measure: Some(Measure {
-                        metric: "duration".into(),
-                        observed: seconds as f64,
-                        threshold: w::LONG_TIERS[0] as f64,
-                        comparator: ">=".into(),
-                        unit: "second".into(),
-                    }),
+                    measure: Some(Measure::of(
+                        "duration",
+                        seconds as f64,
+                        ">=",
+                        w::LONG_TIERS[0] as f64,
+                        "second",
+                    )),
                     samples: Some(subject.trail.count()),
                     evidence: Some(
                         json!({
@@ -216,12 +208,11 @@ impl Detector for Looking {
                 trail: subject.trail,
             });
         }
-        if self.left_out > 0 {
-            judgement.limits.push(format!(
-                "limits.behaviour_subjects: {} further long connections are not listed",
-                self.left_out
-            ));
-        }
+        say_left_out(
+            &mut judgement,
+            self.subjects.left_out,
+            "further long connections are not listed",
+        );
         judgement
     }
 }

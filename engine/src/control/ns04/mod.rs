@@ -24,6 +24,7 @@ mod long_connection;
 mod periodic_beaconing;
 mod rows;
 mod slow_exfiltration;
+mod subjects;
 pub(crate) mod timing;
 mod unknown_destination;
 mod volume;

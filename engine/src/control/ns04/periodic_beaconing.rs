@@ -18,6 +18,7 @@ mod score;
 
 use super::catalogue;
 use super::groups::{GroupId, group_name};
+use super::subjects::{Subjects, say_left_out};
 use super::{
     Behaviour, Columns, Detector, Judgement, NO_PATTERN, NameId, Rows, SECOND_NS, Scene, Tally,
     Trail, is_established, is_unicast, weights as w,
@@ -64,13 +65,12 @@ impl Behaviour for PeriodicBeaconing {
             by_destination: pattern.key == BeaconKey::Destination,
             alert_on_local: destinations.alert_on_local,
             allowlist: Allowlist::new(allowlist),
-            most_groups: policy.limits.behaviour_subjects,
+            most_hours: policy.limits.behaviour_subjects,
             most_events: policy.limits.behaviour_events,
             pass: Pass::Counting,
             group_of: Vec::new(),
-            groups: HashMap::default(),
+            groups: Subjects::new(policy),
             networks: HashMap::default(),
-            left_out: 0,
             kept: usize::MAX,
             hours: HashMap::default(),
             events: HashMap::default(),
@@ -119,14 +119,13 @@ struct Looking {
     by_destination: bool,
     alert_on_local: bool,
     allowlist: Allowlist,
-    most_groups: usize,
+    most_hours: usize,
     most_events: usize,
     pass: Pass,
     /// Group of each destination, by its number.
     group_of: Vec<Option<GroupId>>,
     networks: HashMap<String, GroupId, RandomState>,
-    groups: HashMap<Key, Count, RandomState>,
-    left_out: u64,
+    groups: Subjects<Key, Count>,
     /// Events kept of one key.
     kept: usize,
     /// Flows of a source within an hour.
@@ -165,14 +164,15 @@ impl Detector for Looking {
             names: &["src_ip", "destination"],
         }];
         match self.pass {
-            Pass::Counting if self.groups.is_empty() && self.kept == usize::MAX => {
+            Pass::Counting if self.groups.map.is_empty() && self.kept == usize::MAX => {
                 self.kept = 0;
                 COUNTING
             }
             Pass::Counting => {
                 self.groups
+                    .map
                     .retain(|_, count| count.flows as usize > w::MIN_GAPS);
-                if self.groups.is_empty() {
+                if self.groups.map.is_empty() {
                     self.pass = Pass::Over;
                     return &[];
                 }
@@ -210,13 +210,18 @@ impl Detector for Looking {
             tally: self.judged,
             ..Judgement::default()
         };
-        if self.left_out > 0 {
-            judgement.limits.push(format!(
-                "limits.behaviour_subjects: {} flows to further destinations were not looked at",
-                self.left_out
-            ));
-        }
-        if self.kept < usize::MAX && self.groups.values().any(|c| c.flows as usize > self.kept) {
+        say_left_out(
+            &mut judgement,
+            self.groups.left_out,
+            "flows to further destinations were not looked at",
+        );
+        if self.kept < usize::MAX
+            && self
+                .groups
+                .map
+                .values()
+                .any(|c| c.flows as usize > self.kept)
+        {
             judgement.limits.push(format!(
                 "limits.behaviour_events: of each source and destination, the first {} connections were looked at",
                 self.kept
@@ -285,7 +290,7 @@ impl Looking {
             let ts_ns = places.ts_ns(row);
             let src = srcs.get(row);
             let hour = ts_ns.div_euclid(HOUR_NS);
-            if self.hours.len() < self.most_groups || self.hours.contains_key(&(src, hour)) {
+            if self.hours.len() < self.most_hours || self.hours.contains_key(&(src, hour)) {
                 let flows = self.hours.entry((src, hour)).or_default();
                 *flows = flows.saturating_add(1);
             }
@@ -296,15 +301,13 @@ impl Looking {
             let Some(key) = self.key(rows, src, tos.get(row), port, proto) else {
                 continue;
             };
-            if self.groups.len() >= self.most_groups && !self.groups.contains_key(&key) {
-                self.left_out += 1;
-                continue;
-            }
-            let count = self.groups.entry(key).or_insert(Count {
+            let Some(count) = self.groups.entry(key, || Count {
                 flows: 0,
                 first_ns: ts_ns,
                 last_ns: ts_ns,
-            });
+            }) else {
+                continue;
+            };
             count.flows = count.flows.saturating_add(1);
             count.first_ns = count.first_ns.min(ts_ns);
             count.last_ns = count.last_ns.max(ts_ns);
@@ -317,6 +320,7 @@ impl Looking {
         let sum = |most: usize| -> usize {
             let kept = self
                 .groups
+                .map
                 .values()
                 .map(|count| (count.flows as usize).min(most));
             kept.fold(0, usize::saturating_add)
@@ -353,7 +357,7 @@ impl Looking {
             let Some(key) = self.key(rows, srcs.get(row), tos.get(row), port, proto) else {
                 continue;
             };
-            let Some(count) = self.groups.get(&key) else {
+            let Some(count) = self.groups.map.get(&key) else {
                 continue;
             };
             let ts_ns = places.ts_ns(row);

@@ -6,6 +6,7 @@
 //! *outlier* (what went there is far above what this host sends anywhere). Both
 //! want the host to be the producer: (sent - received) / (sent + received).
 
+use super::subjects::{Subjects, say_left_out};
 use super::{
     Behaviour, Columns, Detector, Found, Judgement, Measure, NameId, Numbers, Rows, Scene, Trail,
     is_unicast, rounded, timing, weights as w,
@@ -40,11 +41,9 @@ impl Behaviour for SlowExfiltration {
         }
         Ok(Box::new(Looking {
             alert_on_local: network.destinations.alert_on_local,
-            most: policy.limits.behaviour_subjects,
             pass: 0,
-            subjects: HashMap::default(),
+            subjects: Subjects::new(policy),
             firing: HashMap::default(),
-            left_out: 0,
         }))
     }
 }
@@ -77,11 +76,9 @@ struct Firing {
 #[derive(Debug)]
 struct Looking {
     alert_on_local: bool,
-    most: usize,
     pass: u8,
-    subjects: HashMap<Key, Sums, RandomState>,
+    subjects: Subjects<Key, Sums>,
     firing: HashMap<Key, Firing, RandomState>,
-    left_out: u64,
 }
 
 const HOUR_NS: i64 = 3_600 * super::SECOND_NS;
@@ -164,12 +161,8 @@ impl Detector for Looking {
             if is_spared || bytes == 0 || !key.0.is_some() || !key.1.is_some() {
                 continue;
             }
-            if self.subjects.len() >= self.most && !self.subjects.contains_key(&key) {
-                self.left_out += 1;
-                continue;
-            }
             let hour = places.ts_ns(row).div_euclid(HOUR_NS);
-            let sums = self.subjects.entry(key).or_insert_with(|| Sums {
+            let Some(sums) = self.subjects.entry(key, || Sums {
                 sent: 0,
                 received: 0,
                 sessions: 0,
@@ -177,7 +170,9 @@ impl Detector for Looking {
                 hours: [0; 4],
                 first_hour: hour,
                 capture: places.capture(row),
-            });
+            }) else {
+                continue;
+            };
             sums.sent = sums.sent.saturating_add(bytes);
             sums.received = sums.received.saturating_add(received.count(row));
             sums.sessions += 1;
@@ -196,14 +191,13 @@ impl Detector for Looking {
     fn judge(self: Box<Self>, scene: &Scene<'_>) -> Judgement {
         let names = scene.names;
         let mut judgement = Judgement::default();
-        for (key, sums) in &self.subjects {
+        for (key, sums) in &self.subjects.map {
             if !self.firing.contains_key(key) {
                 judgement.tally.pass(sums.capture);
             }
         }
         for ((src, to), firing) in self.firing {
-            let addresses = (names.text(src).parse(), names.text(firing.dst).parse());
-            let (Ok(src), Ok(dst)) = addresses else {
+            let Some((src, dst)) = scene.addresses(src, firing.dst) else {
                 continue;
             };
             if !is_unicast(dst) {
@@ -287,12 +281,11 @@ impl Detector for Looking {
                 },
             });
         }
-        if self.left_out > 0 {
-            judgement.limits.push(format!(
-                "limits.behaviour_subjects: {} flows to further destinations were not added up",
-                self.left_out
-            ));
-        }
+        say_left_out(
+            &mut judgement,
+            self.subjects.left_out,
+            "flows to further destinations were not added up",
+        );
         judgement
     }
 }
@@ -300,7 +293,7 @@ impl Detector for Looking {
 impl Looking {
     fn find(&mut self, _scene: &Scene<'_>) {
         let mut habits: HashMap<NameId, Vec<f64>, RandomState> = HashMap::default();
-        for ((src, _), sums) in &self.subjects {
+        for ((src, _), sums) in &self.subjects.map {
             habits
                 .entry(*src)
                 .or_default()
@@ -317,7 +310,7 @@ impl Looking {
                 (src, (middle, timing::median(&off)))
             })
             .collect();
-        for (key, sums) in &self.subjects {
+        for (key, sums) in &self.subjects.map {
             let z = habits.get(&key.0).map(|(middle, off)| {
                 ((1.0 + sums.sent as f64).log10() - middle) / (1.4826 * off + w::SLOW_SPREAD)
             });

@@ -5,6 +5,7 @@
 //! lower case, without the root's dot. What is no unicast destination
 //! (multicast, broadcast, unspecified) goes nowhere that could be unknown.
 
+use super::subjects::{Subjects, say_left_out};
 use super::{
     Behaviour, Columns, Detector, Found, Judgement, Measure, NameId, Numbers, Rows, Scene, Tally,
     Trail, is_unicast,
@@ -44,9 +45,7 @@ impl Behaviour for UnknownDestination {
         Ok(Box::new(Looking {
             list: Allowlist::new(list),
             alert_on_local: destinations.alert_on_local,
-            most: policy.limits.behaviour_subjects,
-            subjects: HashMap::default(),
-            left_out: 0,
+            subjects: Subjects::new(policy),
             is_fed: false,
         }))
     }
@@ -66,9 +65,7 @@ struct Subject {
 struct Looking {
     list: Allowlist,
     alert_on_local: bool,
-    most: usize,
-    subjects: HashMap<Key, Subject, RandomState>,
-    left_out: u64,
+    subjects: Subjects<Key, Subject>,
     is_fed: bool,
 }
 
@@ -106,16 +103,14 @@ impl Detector for Looking {
             if !key.0.is_some() || !key.1.is_some() {
                 continue;
             }
-            if self.subjects.len() >= self.most && !self.subjects.contains_key(&key) {
-                self.left_out += 1;
-                continue;
-            }
-            let subject = self.subjects.entry(key).or_insert_with(|| Subject {
+            let Some(subject) = self.subjects.entry(key, || Subject {
                 trail: Trail::keeping(KEPT),
                 dst: dst.get(row),
                 local: local.get(row).unwrap_or(false),
                 bytes: 0,
-            });
+            }) else {
+                continue;
+            };
             subject.trail.push(places.get(row));
             subject.bytes = subject.bytes.saturating_add(bytes.count(row));
         }
@@ -125,10 +120,9 @@ impl Detector for Looking {
         let names = scene.names;
         let mut judgement = Judgement::default();
         let mut allowed: HashMap<NameId, bool, RandomState> = HashMap::default();
-        for ((src, to, dst_port), subject) in self.subjects {
+        for ((src, to, dst_port), subject) in self.subjects.map {
             let destination = names.text(to);
-            let addresses = (names.text(src).parse(), names.text(subject.dst).parse());
-            let (Ok(src), Ok(dst)) = addresses else {
+            let Some((src, dst)) = scene.addresses(src, subject.dst) else {
                 continue;
             };
             if !is_unicast(dst) {
@@ -160,24 +154,17 @@ impl Detector for Looking {
                 trail: subject.trail,
                 prevalence_hosts: scene.population.hosts_of(to),
                 numbers: Numbers {
-                    measure: Some(Measure {
-                        metric: "allowlist_matches".into(),
-                        observed: 0.0,
-                        threshold: 1.0,
-                        comparator: "<".into(),
-                        unit: "pattern".into(),
-                    }),
+                    measure: Some(Measure::of("allowlist_matches", 0.0, "<", 1.0, "pattern")),
                     samples: Some(count),
                     ..Numbers::default()
                 },
             });
         }
-        if self.left_out > 0 {
-            judgement.limits.push(format!(
-                "limits.behaviour_subjects: {} flows to further destinations were not compared with the allowlist",
-                self.left_out
-            ));
-        }
+        say_left_out(
+            &mut judgement,
+            self.subjects.left_out,
+            "flows to further destinations were not compared with the allowlist",
+        );
         judgement
     }
 }

@@ -369,13 +369,13 @@ impl Detector for Looking {
                 trail: exceeding.trail,
                 prevalence_hosts: scene.population.hosts_of(destination),
                 numbers: Numbers {
-                    measure: Some(Measure {
-                        metric: "bytes".into(),
-                        observed: peak.bytes.round(),
-                        threshold: self.threshold,
-                        comparator: ">".into(),
-                        unit: "byte".into(),
-                    }),
+                    measure: Some(Measure::of(
+                        "bytes",
+                        peak.bytes.round(),
+                        ">",
+                        self.threshold,
+                        "byte",
+                    )),
                     evidence: Some(evidence.to_string()),
                     ..Numbers::default()
                 },

@@ -5,6 +5,7 @@
 //! connection of HTTP carried beyond its transactions (its framing was lost, or
 //! frames belonged to no stream) counts as one request of the connection.
 
+use super::subjects::{Subjects, once, say_left_out};
 use super::volume::Sent;
 use super::{
     Behaviour, Columns, Detector, Found, Judgement, MIB, Measure, NameId, Numbers, Rows, Scene,
@@ -13,8 +14,6 @@ use super::{
 use crate::control::{Meta, Severity, Wants};
 use crate::evidence::FlowId;
 use crate::policy::Policy;
-use foldhash::quality::RandomState;
-use hashbrown::HashMap;
 use serde_json::json;
 
 pub(super) struct VolumeSingleRequest;
@@ -40,11 +39,9 @@ impl Behaviour for VolumeSingleRequest {
             sent: Sent::by(policy),
             threshold: volume.alert_thresholds.single_request_mb * MIB,
             alert_on_local: policy.monitoring.network.destinations.alert_on_local,
-            most: policy.limits.behaviour_subjects,
-            subjects: HashMap::default(),
-            beyond: HashMap::default(),
+            subjects: Subjects::new(policy),
+            beyond: Subjects::new(policy),
             tally: Tally::default(),
-            left_out: 0,
             is_fed: false,
         }))
     }
@@ -80,44 +77,42 @@ struct Looking {
     sent: Sent,
     threshold: f64,
     alert_on_local: bool,
-    most: usize,
-    subjects: HashMap<(NameId, NameId, u16), Subject, RandomState>,
+    subjects: Subjects<(NameId, NameId, u16), Subject>,
     /// Connections of HTTP over the threshold, less what their transactions carried.
-    beyond: HashMap<FlowId, Beyond, RandomState>,
+    beyond: Subjects<FlowId, Beyond>,
     tally: Tally,
-    left_out: u64,
     is_fed: bool,
 }
 
 impl Detector for Looking {
     fn next(&mut self, _scene: &Scene<'_>) -> &'static [Columns] {
-        if std::mem::replace(&mut self.is_fed, true) {
-            return &[];
-        }
-        &[
-            Columns {
-                table: "flows",
-                plain: &[
-                    "dst_port",
-                    "orig_bytes",
-                    "resp_bytes",
-                    "local_resp",
-                    "service",
-                ],
-                names: &["src_ip", "dst_ip", "destination"],
-            },
-            Columns {
-                table: "http_transactions",
-                plain: &[
-                    "dst_port",
-                    "request_header_bytes",
-                    "request_body_bytes",
-                    "response_header_bytes",
-                    "response_body_bytes",
-                ],
-                names: &["src_ip", "dst_ip", "host"],
-            },
-        ]
+        once(
+            &mut self.is_fed,
+            &[
+                Columns {
+                    table: "flows",
+                    plain: &[
+                        "dst_port",
+                        "orig_bytes",
+                        "resp_bytes",
+                        "local_resp",
+                        "service",
+                    ],
+                    names: &["src_ip", "dst_ip", "destination"],
+                },
+                Columns {
+                    table: "http_transactions",
+                    plain: &[
+                        "dst_port",
+                        "request_header_bytes",
+                        "request_body_bytes",
+                        "response_header_bytes",
+                        "response_body_bytes",
+                    ],
+                    names: &["src_ip", "dst_ip", "host"],
+                },
+            ],
+        )
     }
 
     fn feed(&mut self, rows: &Rows<'_>) {
@@ -151,9 +146,9 @@ impl Detector for Looking {
                 (srcs.get(row), to.unwrap_or_else(|| dsts.get(row)), port)
             };
             let to = Some(tos.get(row)).filter(|to| to.is_some());
-            if is_http && !self.beyond.is_empty() {
+            if is_http && !self.beyond.map.is_empty() {
                 let flow = places.get(row).flow_id;
-                if let Some(beyond) = self.beyond.get_mut(&flow) {
+                if let Some(beyond) = self.beyond.map.get_mut(&flow) {
                     let heads = self.sent.of(heads.0.count(row), heads.1.count(row));
                     beyond.left = beyond.left.saturating_sub(bytes.saturating_add(heads));
                 }
@@ -161,10 +156,6 @@ impl Detector for Looking {
             // Its requests are rows of their own.
             if !is_http && matches!(services.get(row), Some("http" | "ssl,http")) {
                 if bytes as f64 > self.threshold {
-                    if self.beyond.len() >= self.most {
-                        self.left_out += 1;
-                        continue;
-                    }
                     let seen = places.get(row);
                     let beyond = Beyond {
                         key: place(to),
@@ -174,7 +165,7 @@ impl Detector for Looking {
                         received: received.count(row),
                         seen,
                     };
-                    self.beyond.insert(seen.flow_id, beyond);
+                    self.beyond.entry(seen.flow_id, || beyond);
                 }
                 continue;
             }
@@ -206,9 +197,8 @@ impl Detector for Looking {
             tally: self.tally,
             ..Judgement::default()
         };
-        for ((src, to, dst_port), subject) in self.subjects {
-            let addresses = (names.text(src).parse(), names.text(subject.dst).parse());
-            let (Ok(src), Ok(dst)) = addresses else {
+        for ((src, to, dst_port), subject) in self.subjects.map {
+            let Some((src, dst)) = scene.addresses(src, subject.dst) else {
                 continue;
             };
             if !is_unicast(dst) {
@@ -243,13 +233,13 @@ impl Detector for Looking {
                 trail: subject.trail,
                 prevalence_hosts: scene.population.hosts_of(to),
                 numbers: Numbers {
-                    measure: Some(Measure {
-                        metric: "bytes".into(),
-                        observed: subject.largest as f64,
-                        threshold: self.threshold,
-                        comparator: ">".into(),
-                        unit: "byte".into(),
-                    }),
+                    measure: Some(Measure::of(
+                        "bytes",
+                        subject.largest as f64,
+                        ">",
+                        self.threshold,
+                        "byte",
+                    )),
                     samples: Some(count),
                     evidence: Some(
                         json!({
@@ -263,12 +253,11 @@ impl Detector for Looking {
                 },
             });
         }
-        if self.left_out > 0 {
-            judgement.limits.push(format!(
-                "limits.behaviour_subjects: {} further requests over the threshold are not listed",
-                self.left_out
-            ));
-        }
+        say_left_out(
+            &mut judgement,
+            self.subjects.left_out + self.beyond.left_out,
+            "further requests over the threshold are not listed",
+        );
         judgement
     }
 }
@@ -285,18 +274,16 @@ struct Over {
 
 impl Looking {
     fn over(&mut self, over: Over) {
-        if self.subjects.len() >= self.most && !self.subjects.contains_key(&over.key) {
-            self.left_out += 1;
-            return;
-        }
-        let subject = self.subjects.entry(over.key).or_insert_with(|| Subject {
+        let Some(subject) = self.subjects.entry(over.key, || Subject {
             dst: over.dst,
             largest: 0,
             sum: 0,
             received: 0,
             is_http: over.is_http,
             trail: Trail::default(),
-        });
+        }) else {
+            return;
+        };
         subject.largest = subject.largest.max(over.bytes);
         subject.sum = subject.sum.saturating_add(over.bytes);
         subject.received = subject.received.saturating_add(over.received);
@@ -306,7 +293,7 @@ impl Looking {
     /// Connections of HTTP that carried more than the threshold beyond their
     /// transactions, in the order of their packets.
     fn take_beyond(&mut self) {
-        let mut beyond: Vec<Beyond> = std::mem::take(&mut self.beyond).into_values().collect();
+        let mut beyond: Vec<Beyond> = std::mem::take(&mut self.beyond.map).into_values().collect();
         beyond.retain(|one| {
             let framing = one.bytes / FRAMING;
             one.left > framing && (one.left - framing) as f64 > self.threshold

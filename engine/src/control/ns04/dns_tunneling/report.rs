@@ -71,20 +71,14 @@ impl Looking {
             .map(|(trail, _)| trail)
             .or(baseline)?;
         let measure = match baseline {
-            Some(_) => Measure {
-                metric: "query_len".into(),
-                observed: f64::from(pair.longest),
-                threshold: threshold as f64,
-                comparator: ">".into(),
-                unit: "character".into(),
-            },
-            None => Measure {
-                metric: "score".into(),
-                observed: rounded(score),
-                threshold: FINDING,
-                comparator: ">=".into(),
-                unit: "ratio".into(),
-            },
+            Some(_) => Measure::of(
+                "query_len",
+                f64::from(pair.longest),
+                ">",
+                threshold as f64,
+                "character",
+            ),
+            None => Measure::score(score, FINDING),
         };
         Some(Found {
             severity,
