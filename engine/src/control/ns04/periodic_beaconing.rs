@@ -12,25 +12,26 @@
 //! registered domain, or the network of an address); the times of those that
 //! could be regular; the flows of those that are.
 
+mod around;
 mod literal;
 mod report;
 mod score;
 
 use super::catalogue;
 use super::groups::{GroupId, group_name};
-use super::subjects::{Subjects, say_left_out};
+use super::subjects::{Subjects, say_left_out, trail_room};
 use super::{
     Behaviour, Columns, Detector, Judgement, NO_PATTERN, NameId, Rows, SECOND_NS, Scene, Tally,
     Trail, is_established, is_unicast, weights as w,
 };
 use crate::control::{Meta, Severity, Wants};
 use crate::policy::{Allowlist, BeaconKey, C2Kind, Policy};
+use around::{Host, is_infrastructure};
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use literal::{LITERAL_LEAST, literal};
 use rayon::prelude::*;
 use report::{Beacon, Target};
-use score::Scored;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -65,17 +66,19 @@ impl Behaviour for PeriodicBeaconing {
             by_destination: pattern.key == BeaconKey::Destination,
             alert_on_local: destinations.alert_on_local,
             allowlist: Allowlist::new(allowlist),
-            most_hours: policy.limits.behaviour_subjects,
+            most_found: policy.limits.max_findings,
             most_events: policy.limits.behaviour_events,
             pass: Pass::Counting,
             group_of: Vec::new(),
             groups: Subjects::new(policy),
             networks: HashMap::default(),
             kept: usize::MAX,
-            hours: HashMap::default(),
+            hosts: Subjects::new(policy),
+            goals: HashMap::default(),
             events: HashMap::default(),
             beacons: Vec::new(),
             trails: HashMap::default(),
+            not_listed: 0,
             judged: Tally::default(),
         }))
     }
@@ -119,7 +122,7 @@ struct Looking {
     by_destination: bool,
     alert_on_local: bool,
     allowlist: Allowlist,
-    most_hours: usize,
+    most_found: usize,
     most_events: usize,
     pass: Pass,
     /// Group of each destination, by its number.
@@ -128,13 +131,16 @@ struct Looking {
     groups: Subjects<Key, Count>,
     /// Events kept of one key.
     kept: usize,
-    /// Flows of a source within an hour.
-    hours: HashMap<(NameId, i64), u32, RandomState>,
+    hosts: Subjects<NameId, Host>,
+    /// Destinations of each source, those of the network's own business aside.
+    goals: HashMap<NameId, u32, RandomState>,
     events: HashMap<Key, Vec<Event>, RandomState>,
     beacons: Vec<Beacon>,
     /// Where each source and destination, or group, has its place in `beacons`.
     trails: HashMap<(NameId, Target, u16), usize, RandomState>,
     judged: Tally,
+    /// Series beyond the limit on findings.
+    not_listed: u64,
 }
 
 const DAY_NS: i64 = 86_400 * SECOND_NS;
@@ -169,6 +175,11 @@ impl Detector for Looking {
                 COUNTING
             }
             Pass::Counting => {
+                for &(src, _, port) in self.groups.map.keys() {
+                    if !is_infrastructure(port) {
+                        *self.goals.entry(src).or_default() += 1;
+                    }
+                }
                 self.groups
                     .map
                     .retain(|_, count| count.flows as usize > w::MIN_GAPS);
@@ -225,6 +236,12 @@ impl Detector for Looking {
             judgement.limits.push(format!(
                 "limits.behaviour_events: of each source and destination, the first {} connections were looked at",
                 self.kept
+            ));
+        }
+        if self.not_listed > 0 {
+            judgement.limits.push(format!(
+                "limits.max_findings: {} further regular series are not listed",
+                self.not_listed
             ));
         }
         for beacon in self.beacons {
@@ -290,9 +307,10 @@ impl Looking {
             let ts_ns = places.ts_ns(row);
             let src = srcs.get(row);
             let hour = ts_ns.div_euclid(HOUR_NS);
-            if self.hours.len() < self.most_hours || self.hours.contains_key(&(src, hour)) {
-                let flows = self.hours.entry((src, hour)).or_default();
-                *flows = flows.saturating_add(1);
+            if src.is_some()
+                && let Some(host) = self.hosts.entry(src, Host::default)
+            {
+                host.note(hour);
             }
             if !self.alert_on_local && local.get(row) == Some(true) {
                 continue;
@@ -391,6 +409,7 @@ impl Looking {
     fn find(&mut self, scene: &Scene<'_>) {
         let mut keyed: Vec<(Key, Vec<Event>)> =
             std::mem::take(&mut self.events).into_iter().collect();
+        keyed.sort_unstable_by_key(|(key, _)| *key);
         let this = &*self;
         let judged: Vec<(Vec<Beacon>, Tally)> = keyed
             .par_iter_mut()
@@ -407,44 +426,14 @@ impl Looking {
                 *self.judged.passed.entry(capture).or_default() += count;
             }
         }
-        self.monitors();
-        for (index, beacon) in self.beacons.iter().enumerate() {
+        self.together(scene);
+        self.choose();
+        let room = trail_room(self.beacons.len());
+        for (index, beacon) in self.beacons.iter_mut().enumerate() {
+            beacon.trail = Trail::keeping(room);
             self.trails
                 .insert((beacon.src, beacon.target, beacon.dst_port), index);
         }
-    }
-
-    /// Many targets of one source at one period: a monitor, which is recorded.
-    fn monitors(&mut self) {
-        if self.by_destination {
-            return;
-        }
-        let mut targets: BTreeMap<(NameId, i64), usize> = BTreeMap::new();
-        let period = |scored: &Scored| {
-            #[expect(clippy::cast_possible_truncation, reason = "a class of periods")]
-            let class = (scored.timing.median_gap.max(1.0).ln() * 10.0).round() as i64;
-            class
-        };
-        for beacon in &self.beacons {
-            if let Some(scored) = &beacon.scored {
-                *targets.entry((beacon.src, period(scored))).or_default() += 1;
-            }
-        }
-        for beacon in &mut self.beacons {
-            let src = beacon.src;
-            if let Some(scored) = &mut beacon.scored
-                && targets
-                    .get(&(src, period(scored)))
-                    .is_some_and(|&n| n >= w::MONITOR_TARGETS)
-            {
-                scored.add("monitor", w::MONITOR);
-                scored.against.push(
-                    "the source goes to ten or more destinations at this period, as a monitor does"
-                        .to_owned(),
-                );
-            }
-        }
-        self.beacons.retain(Beacon::counts);
     }
 
     fn group(
@@ -541,6 +530,7 @@ impl Looking {
             dst: first.dst,
             hosts,
             members: series.members,
+            capture: first.capture,
             trail: Trail::default(),
         };
         beacon.counts().then_some(beacon)

@@ -59,6 +59,15 @@ pub(super) fn say_left_out(judgement: &mut Judgement, left_out: u64, what: &str)
     }
 }
 
+/// Rows that all trails of one detector hold together, once it knows how many
+/// findings there will be.
+const TRAIL_ROWS: usize = 4 << 20;
+
+/// Rows kept of each of so many findings.
+pub(super) fn trail_room(findings: usize) -> usize {
+    (TRAIL_ROWS / findings.max(1)).clamp(super::MAX_PACKETS, super::MAX_FLOWS)
+}
+
 /// What a detector of one pass asks for: `columns`, and nothing the second time.
 pub(super) fn once(is_fed: &mut bool, columns: &'static [Columns]) -> &'static [Columns] {
     if std::mem::replace(is_fed, true) {

@@ -98,7 +98,8 @@ pub(crate) fn band(sorted: &[f64]) -> Band {
             }
         }
         let share = count / n as f64;
-        let score = ((wilson_lower(share, n as f64) - by_itself) / (1.0 - by_itself)).max(0.0);
+        let sure = sureness(share, n as f64, by_itself);
+        let score = sure * ((share - by_itself) / (1.0 - by_itself)).max(0.0);
         if score > best.score {
             best = Band {
                 score,
@@ -112,15 +113,19 @@ pub(crate) fn band(sorted: &[f64]) -> Band {
     best
 }
 
-/// Lower bound of a share by Wilson's interval.
-fn wilson_lower(share: f64, n: f64) -> f64 {
-    let z2 = w::WILSON_Z * w::WILSON_Z;
-    let centre = share + z2 / (2.0 * n);
-    let spread = w::WILSON_Z
-        * (share * (1.0 - share) / n + z2 / (4.0 * n * n))
-            .max(0.0)
-            .sqrt();
-    (centre - spread) / (1.0 + z2 / n)
+/// How sure it is that a band holds more than it would by itself: 1 from
+/// [`w::BAND_EVIDENCE`] on. By Chernoff's bound, so many of `n` gaps or more fall
+/// into one band with a probability of at most e^(-n KL); each gap could begin
+/// it, at each width.
+fn sureness(share: f64, n: f64, by_itself: f64) -> f64 {
+    let share = share.min(1.0);
+    if share <= by_itself {
+        return 0.0;
+    }
+    let term = |p: f64, q: f64| if p > 0.0 { p * (p / q).ln() } else { 0.0 };
+    let divergence = term(share, by_itself) + term(1.0 - share, 1.0 - by_itself);
+    let evidence = n * divergence - (n * w::BANDS.len() as f64).ln();
+    (evidence / w::BAND_EVIDENCE).clamp(0.0, 1.0)
 }
 
 /// How much more evenly events fall into windows than by chance: 0 to 1. Sees
@@ -203,30 +208,28 @@ fn chi_square_low(degrees: f64) -> f64 {
     degrees * (1.0 - a - 3.0902 * a.sqrt()).max(0.05).powi(3)
 }
 
-/// The round clock period that the events are locked to, with Rayleigh's R; none
-/// for what drifts. Times are seconds since the epoch.
-pub(crate) fn schedule(times: &[f64], typical_gap: f64) -> Option<(f64, f64)> {
-    let n = times.len() as f64;
-    let mut best: Option<(f64, f64)> = None;
-    for period in w::CLOCK_PERIODS {
-        // Only a period about as long as the gaps, or dividing them, says something.
-        if period > typical_gap * 1.2 {
-            continue;
-        }
-        let (mut x, mut y) = (0.0_f64, 0.0_f64);
-        for &time in times {
-            let angle = (time.rem_euclid(period)) / period * std::f64::consts::TAU;
-            x += angle.cos();
-            y += angle.sin();
-        }
-        let r = (x * x + y * y).sqrt() / n;
-        // exp(-n R^2) is the chance of so much by itself.
-        let is_locked = r >= w::LOCKED && n * r * r > w::LOCK_EVIDENCE;
-        if is_locked && best.is_none_or(|(_, most)| r > most) {
-            best = Some((period, r));
-        }
+/// Rayleigh's R, where events fall on the whole minute as schedulers start them;
+/// none for what drifts, or keeps to some other second. Times are seconds since
+/// the epoch. A period that divides the minute locks to it as well, wherever it
+/// began: only the second itself tells cron from a clock.
+pub(crate) fn on_the_minute(times: &[f64], typical_gap: f64) -> Option<f64> {
+    const MINUTE: f64 = 60.0;
+    if typical_gap < MINUTE * 0.9 {
+        return None;
     }
-    best
+    let n = times.len() as f64;
+    let (mut x, mut y) = (0.0_f64, 0.0_f64);
+    for &time in times {
+        let angle = time.rem_euclid(MINUTE) / MINUTE * std::f64::consts::TAU;
+        x += angle.cos();
+        y += angle.sin();
+    }
+    let r = (x * x + y * y).sqrt() / n;
+    let second = y.atan2(x).rem_euclid(std::f64::consts::TAU) / std::f64::consts::TAU * MINUTE;
+    // exp(-n R^2) is the chance of so much by itself.
+    let is_locked = r >= w::LOCKED && n * r * r > w::LOCK_EVIDENCE;
+    let is_whole = second <= w::ON_THE_MINUTE || second >= MINUTE - 1.0;
+    (is_locked && is_whole).then_some(r)
 }
 
 /// Largest share of sizes within a window of a tenth and 32 bytes; sorts them.
@@ -463,17 +466,27 @@ mod tests {
     }
 
     #[test]
-    fn schedulers_lock_to_the_clock_and_implants_do_not() {
-        let on_the_minute: Vec<f64> = (0..200)
-            .map(|i| f64::from(i) * 300.0 + 2.0 + f64::from(i % 3))
-            .collect();
-        let locked = schedule(&on_the_minute, 300.0);
-        assert!(
-            locked.is_some_and(|(period, r)| period >= 60.0 && r > 0.95),
-            "{locked:?}"
-        );
+    fn schedulers_start_on_the_minute_and_implants_drift() {
+        let every = |start: f64| -> Vec<f64> {
+            (0..200)
+                .map(|i| f64::from(i) * 300.0 + start + f64::from(i % 3))
+                .collect()
+        };
+        assert!(on_the_minute(&every(1.0), 300.0).is_some_and(|r| r > 0.95));
+        // A clock that began at some other second, and one without a clock.
+        assert_eq!(on_the_minute(&every(37.0), 300.0), None);
         let jittered = series(200, 9, |n| 300.0 * (1.0 - 0.2 * n.next()));
-        assert_eq!(schedule(&jittered, 270.0), None);
+        assert_eq!(on_the_minute(&jittered, 270.0), None);
+    }
+
+    #[test]
+    fn few_gaps_say_little_and_many_say_all() {
+        let near = |value: f64, expected: f64| assert!((value - expected).abs() < 0.01, "{value}");
+        near(sureness(0.9, 22.0, 0.25), 1.0);
+        // Five of five within an octave happens; 27 of 27 does not.
+        assert!(sureness(1.0, 5.0, 0.45) < 0.15);
+        near(sureness(1.0, 27.0, 0.45), 1.0);
+        near(sureness(0.45, 1e6, 0.45), 0.0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! A change here changes [`FORMULA`], which stands in every finding's evidence.
 
 /// Version of the formulas, in the evidence of every scored finding.
-pub(crate) const FORMULA: &str = "flows-1";
+pub(crate) const FORMULA: &str = "flows-2";
 
 // Beacons: timing.
 
@@ -17,8 +17,9 @@ pub(crate) const COLLAPSE: [f64; 3] = [0.5, 5.0, 30.0];
 /// (e^(-a)(1 - 1/w) at a = ln w/(w - 1)); what stands here leaves room for think
 /// times that are less spread. A band of more than an octave tells nothing apart.
 pub(crate) const BANDS: [(f64, f64); 3] = [(1.1, 0.10), (1.35, 0.25), (2.1, 0.45)];
-/// Standard deviations of the lower bound of that share.
-pub(crate) const WILSON_Z: f64 = 3.0;
+/// Evidence from which on a band is no chance, in natural logarithms (e^-14 is a
+/// millionth): there are that many pairs of hosts.
+pub(crate) const BAND_EVIDENCE: f64 = 14.0;
 /// Windows for counting, in median gaps.
 pub(crate) const WINDOWS: [f64; 4] = [3.0, 6.0, 12.0, 24.0];
 /// Windows from which on counts say something.
@@ -43,23 +44,29 @@ pub(crate) const SIZE_SLACK: f64 = 32.0;
 pub(crate) const ENOUGH_SECONDS: f64 = 21_600.0;
 /// See [`ENOUGH_SECONDS`].
 pub(crate) const ENOUGH_EVENTS: f64 = 200.0;
-/// Periods of schedulers, seconds.
-pub(crate) const CLOCK_PERIODS: [f64; 9] = [
-    60.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0, 21_600.0, 43_200.0, 86_400.0,
-];
+/// Timing below this is none, and above this does not grow more certain: that a
+/// series is regular does not say whose it is.
+pub(crate) const TIMING_LEAST: f64 = 0.2;
+/// See [`TIMING_LEAST`].
+pub(crate) const TIMING_MOST: f64 = 0.95;
 /// Rayleigh's R from which on events are locked to the clock.
-pub(crate) const LOCKED: f64 = 0.8;
+pub(crate) const LOCKED: f64 = 0.95;
+/// Seconds within which a scheduler has started what is due.
+pub(crate) const ON_THE_MINUTE: f64 = 4.0;
 /// n R^2 from which on that is no chance (e^-14 is a millionth).
 pub(crate) const LOCK_EVIDENCE: f64 = 14.0;
 
 // Beacons: context, in log-odds added to those of the timing.
 
-/// Locked to the clock: what cron and task schedulers do, implants do not.
-pub(crate) const SCHEDULED: f64 = -0.8;
+/// On the whole minute: what cron and task schedulers do. One clock in twelve is,
+/// so that this alone explains nothing.
+pub(crate) const SCHEDULED: f64 = -2.0;
 /// The destination has no name: neither SNI nor Host.
 pub(crate) const NAMELESS: f64 = 0.5;
-/// Half of the hosts or more do the same.
+/// Half of the hosts or more go there.
 pub(crate) const WIDESPREAD: f64 = -2.0;
+/// A tenth do.
+pub(crate) const COMMON: f64 = -1.0;
 /// At most a fiftieth of the hosts do.
 pub(crate) const RARE: f64 = 0.5;
 /// Hosts from which on prevalence says anything.
@@ -76,8 +83,35 @@ pub(crate) const GOES_ON_ALONE: f64 = 0.5;
 pub(crate) const ALLOWED: f64 = -2.0;
 /// Destinations of a source at one period: a monitor probing its targets.
 pub(crate) const MONITOR_TARGETS: usize = 10;
-/// A monitor.
-pub(crate) const MONITOR: f64 = -2.0;
+/// Periods within this ratio are the same.
+pub(crate) const MONITOR_WIDTH: f64 = 1.15;
+/// A monitor of local hosts ...
+pub(crate) const MONITOR: f64 = -5.0;
+/// ... and of others, which may be an implant's many masters.
+pub(crate) const MONITOR_FAR: f64 = -2.0;
+/// Hosts that do the same at one period, and their share of all, from which on it
+/// is an agent that somebody installed everywhere ...
+pub(crate) const FLEET_LEAST: usize = 8;
+/// See [`FLEET_LEAST`].
+pub(crate) const FLEET_SHARE: f64 = 0.05;
+/// ... where periods within this ratio are the same.
+pub(crate) const FLEET_WIDTH: f64 = 1.25;
+/// A fleet. Stronger than all that speaks for a beacon together.
+pub(crate) const FLEET: f64 = -5.0;
+/// Destinations that a device of one purpose has at most ...
+pub(crate) const DEVICE_GOALS: u32 = 3;
+/// ... and the share of the capture's span over which it goes there.
+pub(crate) const ALWAYS: f64 = 0.95;
+/// A device.
+pub(crate) const DEVICE: f64 = -5.0;
+/// A gap of so many median gaps, and of an hour, ends a sitting.
+pub(crate) const SITTING_PAUSE: f64 = 6.0;
+/// Hours below which a stretch is somebody's sitting ...
+pub(crate) const SITTING_HOURS: i64 = 4;
+/// ... where the series is there in less than this share of its host's hours.
+pub(crate) const SITTING_COVERAGE: f64 = 0.25;
+/// In sittings: an implant goes on while its host does.
+pub(crate) const SITTINGS: f64 = -5.0;
 /// No connection was ever made: the other end is gone.
 pub(crate) const UNREACHABLE: f64 = -0.5;
 

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+/// Score of a beacon from which on it is of medium severity by itself.
+const MEDIUM: f64 = 0.6;
 const DAY_NS: i64 = 86_400_000_000_000;
 
 /// Whether a rule fires at a pair.
@@ -200,12 +202,14 @@ fn beacons(out: &mut String, settings: &Settings, known: &Known, found: &[&Found
             fires: Box::new(|pair| ours.contains_key(pair)),
         },
         Rule {
-            name: "ours, score of 0.5 and more".into(),
-            fires: Box::new(|pair| ours.get(pair).is_some_and(|score| *score >= 0.5)),
+            name: format!("ours, by score alone ({MEDIUM} and more: medium and higher)"),
+            fires: Box::new(|pair| ours.get(pair).is_some_and(|score| *score >= MEDIUM)),
         },
         Rule {
-            name: "ours, literal rule and open".into(),
-            fires: Box::new(|pair| literal.contains(pair)),
+            name: format!("ours, by the literal rule alone (open, score below {MEDIUM})"),
+            fires: Box::new(|pair| {
+                literal.contains(pair) && ours.get(pair).is_none_or(|score| *score < MEDIUM)
+            }),
         },
         Rule {
             name: "yardstick: literal rule".into(),
@@ -277,7 +281,7 @@ fn beacons(out: &mut String, settings: &Settings, known: &Known, found: &[&Found
     }
     let _ = writeln!(
         out,
-        "\nfalse alerts by habit (pairs)\thabit\tpairs\tours\tliteral\tRITA best day >= 0.9"
+        "\nfalse alerts by habit (pairs)\thabit\tpairs\tours, by score\tours, literal alone\tliteral\tRITA best day >= 0.9"
     );
     let mut habits: BTreeMap<Habit, Vec<Pair>> = BTreeMap::new();
     for pair in aperiodic.iter().chain(&clocks) {
@@ -287,24 +291,29 @@ fn beacons(out: &mut String, settings: &Settings, known: &Known, found: &[&Found
         let alarms = |rule: &Rule<'_>| pairs.iter().filter(|pair| (rule.fires)(pair)).count();
         let _ = writeln!(
             out,
-            "\t{habit:?}\t{}\t{}\t{}\t{}",
+            "\t{habit:?}\t{}\t{}\t{}\t{}\t{}",
             pairs.len(),
-            alarms(&rules[0]),
+            alarms(&rules[1]),
+            alarms(&rules[2]),
             alarms(&rules[3]),
             alarms(&rules[6])
         );
     }
-    for (rule, title) in [(0, "ours"), (3, "literal rule"), (5, "RITA, best day")] {
+    for (rule, title) in [
+        (1, "ours, by score"),
+        (3, "literal rule"),
+        (5, "RITA, best day"),
+    ] {
         let _ = writeln!(out, "\nrecall by period and jitter, {title}");
         grid(out, &planted, "period", "jitter", &|one| {
             hit(&rules[rule], one)
         });
     }
-    let _ = writeln!(out, "\nrecall by missed check-ins and law, ours");
-    grid(out, &planted, "missed", "law", &|one| hit(&rules[0], one));
+    let _ = writeln!(out, "\nrecall by missed check-ins and law, ours, by score");
+    grid(out, &planted, "missed", "law", &|one| hit(&rules[1], one));
     let _ = writeln!(
         out,
-        "\nrecall of special forms\tform\tours\tliteral\tRITA best day"
+        "\nrecall of special forms\tform\tours, by score\tliteral\tRITA best day"
     );
     let mut forms: BTreeMap<&str, Vec<&Planted>> = BTreeMap::new();
     for one in &special {
@@ -317,7 +326,7 @@ fn beacons(out: &mut String, settings: &Settings, known: &Known, found: &[&Found
                 of_form.len(),
             )
         };
-        let _ = writeln!(out, "\t{form}\t{}\t{}\t{}", recall(0), recall(3), recall(5));
+        let _ = writeln!(out, "\t{form}\t{}\t{}\t{}", recall(1), recall(3), recall(5));
     }
 }
 

@@ -9,6 +9,7 @@ use crate::control::ns04::groups::GroupId;
 use crate::control::ns04::{Found, Measure, NameId, Numbers, Scene, Trail, rounded, weights as w};
 use crate::time::CaptureTime;
 use serde_json::json;
+use std::cmp::{Ordering, Reverse};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Target {
@@ -31,27 +32,49 @@ pub(super) struct Beacon {
     pub(super) dst: NameId,
     pub(super) hosts: u32,
     pub(super) members: usize,
+    /// File of its first event.
+    pub(super) capture: u32,
     pub(super) trail: Trail,
 }
 
 impl Beacon {
-    /// Whether it is a finding.
+    /// Whether it is a finding, or one that is explained.
     pub(super) fn counts(&self) -> bool {
         self.literal.is_some()
-            || self
-                .scored
-                .as_ref()
-                .is_some_and(|scored| scored.probability >= w::BEACON_LEVELS[0])
+            || self.explained().is_some()
+            || self.probability() >= w::BEACON_LEVELS[0]
+    }
+
+    fn probability(&self) -> f64 {
+        let scored = self.scored.as_ref();
+        scored.map_or(0.0, |scored| scored.probability)
+    }
+
+    /// Why the score makes no finding of it. What the literal rule finds is one
+    /// whatever the score says.
+    fn explained(&self) -> Option<&str> {
+        let scored = self.scored.as_ref().filter(|_| self.literal.is_none());
+        scored.and_then(Scored::explained)
+    }
+
+    /// Open and worst first; no two are equal.
+    pub(super) fn rank(&self, other: &Self) -> Ordering {
+        let of = |one: &Self| {
+            let is_open = one.suppressed.is_none() && one.explained().is_none();
+            (Reverse(is_open), Reverse(one.severity()))
+        };
+        let place = |one: &Self| (one.src, one.target, one.dst_port);
+        of(self)
+            .cmp(&of(other))
+            .then(other.probability().total_cmp(&self.probability()))
+            .then(place(self).cmp(&place(other)))
     }
 
     pub(super) fn severity(&self) -> Severity {
         if self.literal.is_some() {
             return META.severity;
         }
-        let score = self
-            .scored
-            .as_ref()
-            .map_or(0.0, |scored| scored.probability);
+        let score = self.probability();
         match w::BEACON_LEVELS {
             [_, _, high] if score >= high => Severity::High,
             [_, medium, _] if score >= medium => Severity::Medium,
@@ -61,6 +84,9 @@ impl Beacon {
 
     pub(super) fn into_found(self, scene: &Scene<'_>, threshold: f64) -> Option<Found> {
         let severity = self.severity();
+        let known = self.suppressed.map(|known| known.reason.into());
+        let explained = || self.explained().map(|says| says.to_owned().into());
+        let suppressed_by = known.or_else(explained);
         let names = scene.names;
         let src = names.text(self.src).parse().ok()?;
         let dst = names.text(self.dst).parse().ok()?;
@@ -106,7 +132,8 @@ impl Beacon {
                 "median_gap_seconds": rounded(timing.median_gap),
                 "log_odds": terms,
             });
-            evidence["against"] = json!(scored.against);
+            let against = scored.against.iter().map(|(_, says)| says.as_str());
+            evidence["against"] = against.collect();
             if !explanation.is_empty() {
                 explanation.push_str("; ");
             }
@@ -160,7 +187,7 @@ impl Beacon {
                 cv,
                 samples,
                 evidence: Some(evidence.to_string()),
-                suppressed_by: self.suppressed.map(|known| known.reason.into()),
+                suppressed_by,
             },
         })
     }
