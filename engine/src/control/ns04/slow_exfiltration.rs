@@ -6,7 +6,7 @@
 //! *outlier* (what went there is far above what this host sends anywhere). Both
 //! want the host to be the producer: (sent - received) / (sent + received).
 
-use super::subjects::{Subjects, say_left_out};
+use super::subjects::{Subjects, say_left_out, trail_room};
 use super::{
     Behaviour, Columns, Detector, Found, Judgement, Measure, NameId, Numbers, Rows, Scene, Trail,
     is_unicast, rounded, timing, weights as w,
@@ -330,6 +330,10 @@ impl Looking {
                 };
                 self.firing.insert(*key, firing);
             }
+        }
+        let room = trail_room(self.firing.len());
+        for firing in self.firing.values_mut() {
+            firing.trail = Trail::keeping(room);
         }
     }
 }

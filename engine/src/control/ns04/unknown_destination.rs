@@ -5,15 +5,16 @@
 //! lower case, without the root's dot. What is no unicast destination
 //! (multicast, broadcast, unspecified) goes nowhere that could be unknown.
 
-use super::subjects::{Subjects, say_left_out};
+use super::subjects::{Subjects, say_left_out, trail_room};
 use super::{
-    Behaviour, Columns, Detector, Found, Judgement, Measure, NameId, Numbers, Rows, Scene, Tally,
-    Trail, is_unicast,
+    Behaviour, Columns, Detector, Found, Judgement, Measure, NameId, Numbers, Rows, Scene, Trail,
+    is_unicast,
 };
 use crate::control::{Meta, Severity, Wants};
 use crate::policy::{Allowlist, Policy};
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
+use std::cmp::Reverse;
 
 pub(super) struct UnknownDestination;
 
@@ -45,98 +46,114 @@ impl Behaviour for UnknownDestination {
         Ok(Box::new(Looking {
             list: Allowlist::new(list),
             alert_on_local: destinations.alert_on_local,
+            most_found: policy.limits.max_findings,
+            pass: 0,
             subjects: Subjects::new(policy),
-            is_fed: false,
+            trails: HashMap::default(),
+            judgement: Judgement::default(),
         }))
     }
 }
 
+/// Source, destination, port.
 type Key = (NameId, NameId, u16);
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Subject {
-    trail: Trail,
     dst: NameId,
     local: bool,
+    capture: u32,
+    flows: u64,
     bytes: u64,
 }
 
+/// Two passes: who goes where, in a few bytes each, since there may be very many;
+/// then the flows of those that are findings.
 #[derive(Debug)]
 struct Looking {
     list: Allowlist,
     alert_on_local: bool,
+    most_found: usize,
+    pass: u8,
     subjects: Subjects<Key, Subject>,
-    is_fed: bool,
+    trails: HashMap<Key, (Subject, Trail), RandomState>,
+    judgement: Judgement,
 }
 
-/// Flows kept for one destination: there may be very many destinations.
-const KEPT: usize = 32;
-
 impl Detector for Looking {
-    fn next(&mut self, _scene: &Scene<'_>) -> &'static [Columns] {
-        if std::mem::replace(&mut self.is_fed, true) {
-            return &[];
-        }
-        &[Columns {
+    fn next(&mut self, scene: &Scene<'_>) -> &'static [Columns] {
+        const WHO: &[Columns] = &[Columns {
             table: "flows",
             plain: &["dst_port", "orig_bytes", "local_resp", "ip_proto"],
             names: &["src_ip", "dst_ip", "destination"],
-        }]
+        }];
+        const FLOWS: &[Columns] = &[Columns {
+            table: "flows",
+            plain: &["dst_port", "ip_proto"],
+            names: &["src_ip", "destination"],
+        }];
+        self.pass = self.pass.saturating_add(1);
+        match self.pass {
+            1 => WHO,
+            2 => {
+                self.choose(scene);
+                if self.trails.is_empty() { &[] } else { FLOWS }
+            }
+            _ => &[],
+        }
     }
 
     fn feed(&mut self, rows: &Rows<'_>) {
-        let (src, dst, to) = (
-            rows.ids("src_ip"),
-            rows.ids("dst_ip"),
-            rows.ids("destination"),
-        );
-        let (ports, bytes) = (rows.ints("dst_port"), rows.ints("orig_bytes"));
-        let (protos, local) = (rows.ints("ip_proto"), rows.flags("local_resp"));
+        let (src, to) = (rows.ids("src_ip"), rows.ids("destination"));
+        let (ports, protos) = (rows.ints("dst_port"), rows.ints("ip_proto"));
         let places = rows.places();
-        for row in 0..rows.len() {
+        let key = |row| {
             // What ICMP has in its place is a code, not a port.
             let port = match protos.or_zero(row) {
                 1 | 58 => 0,
                 _ => u16::try_from(ports.or_zero(row)).unwrap_or_default(),
             };
-            let key = (src.get(row), to.get(row), port);
+            (src.get(row), to.get(row), port)
+        };
+        if self.pass > 1 {
+            for row in 0..rows.len() {
+                if let Some((_, trail)) = self.trails.get_mut(&key(row)) {
+                    trail.push(places.get(row));
+                }
+            }
+            return;
+        }
+        let (dst, bytes) = (rows.ids("dst_ip"), rows.ints("orig_bytes"));
+        let local = rows.flags("local_resp");
+        for row in 0..rows.len() {
+            let key = key(row);
             if !key.0.is_some() || !key.1.is_some() {
                 continue;
             }
             let Some(subject) = self.subjects.entry(key, || Subject {
-                trail: Trail::keeping(KEPT),
                 dst: dst.get(row),
                 local: local.get(row).unwrap_or(false),
+                capture: places.capture(row),
+                flows: 0,
                 bytes: 0,
             }) else {
                 continue;
             };
-            subject.trail.push(places.get(row));
+            subject.capture = subject.capture.min(places.capture(row));
+            subject.flows += 1;
             subject.bytes = subject.bytes.saturating_add(bytes.count(row));
         }
     }
 
     fn judge(self: Box<Self>, scene: &Scene<'_>) -> Judgement {
         let names = scene.names;
-        let mut judgement = Judgement::default();
-        let mut allowed: HashMap<NameId, bool, RandomState> = HashMap::default();
-        for ((src, to, dst_port), subject) in self.subjects.map {
-            let destination = names.text(to);
+        let mut judgement = self.judgement;
+        for ((src, to, dst_port), (subject, trail)) in self.trails {
             let Some((src, dst)) = scene.addresses(src, subject.dst) else {
                 continue;
             };
-            if !is_unicast(dst) {
-                continue;
-            }
-            let is_allowed = *allowed
-                .entry(to)
-                .or_insert_with(|| self.list.allows(destination));
-            let spared = subject.local && !self.alert_on_local;
-            if is_allowed || spared {
-                pass(&mut judgement.tally, subject.trail);
-                continue;
-            }
-            let count = subject.trail.count();
+            let destination = names.text(to);
+            let count = subject.flows;
             let flows = if count == 1 { "flow" } else { "flows" };
             judgement.found.push(Found {
                 severity: META.severity,
@@ -151,7 +168,7 @@ impl Detector for Looking {
                      {count} {flows}, {} bytes sent",
                     subject.bytes
                 ),
-                trail: subject.trail,
+                trail,
                 prevalence_hosts: scene.population.hosts_of(to),
                 numbers: Numbers {
                     measure: Some(Measure::of("allowlist_matches", 0.0, "<", 1.0, "pattern")),
@@ -169,9 +186,41 @@ impl Detector for Looking {
     }
 }
 
-fn pass(tally: &mut Tally, trail: Trail) {
-    let (_, packets) = trail.into_parts();
-    tally.pass(packets.first().map_or(0, |at| at.capture));
+impl Looking {
+    /// What the list does not name; where that is more than findings may be, what
+    /// most was sent to.
+    fn choose(&mut self, scene: &Scene<'_>) {
+        let names = scene.names;
+        let mut allowed: HashMap<NameId, bool, RandomState> = HashMap::default();
+        let mut unknown: Vec<(Key, Subject)> = Vec::new();
+        for (key, subject) in std::mem::take(&mut self.subjects.map) {
+            let address = names.text(subject.dst).parse();
+            if !address.is_ok_and(is_unicast) {
+                continue;
+            }
+            let is_allowed = *allowed
+                .entry(key.1)
+                .or_insert_with(|| self.list.allows(names.text(key.1)));
+            if is_allowed || subject.local && !self.alert_on_local {
+                self.judgement.tally.pass(subject.capture);
+            } else {
+                unknown.push((key, subject));
+            }
+        }
+        if unknown.len() > self.most_found {
+            unknown.sort_unstable_by_key(|(key, subject)| {
+                (Reverse((subject.bytes, subject.flows)), *key)
+            });
+            self.judgement.limits.push(format!(
+                "limits.max_findings: {} further destinations that the allowlist does not name are not listed",
+                unknown.len() - self.most_found
+            ));
+            unknown.truncate(self.most_found);
+        }
+        let room = trail_room(unknown.len());
+        let fresh = |(key, subject)| (key, (subject, Trail::keeping(room)));
+        self.trails = unknown.into_iter().map(fresh).collect();
+    }
 }
 
 #[cfg(test)]
@@ -220,5 +269,25 @@ mod tests {
         assert_eq!(why("      allowlist: null\n"), Some("no allowlist given"));
         assert!(why("      allowlist: []\n      alert_on_unknown: false\n").is_some());
         assert!(why("      allowlist: []\n").is_none());
+    }
+
+    #[test]
+    fn the_limit_on_findings_keeps_what_most_was_sent_to() {
+        let flows: Vec<Flow> = (1..=4_u64)
+            .map(|n| {
+                let to = format!("198.51.100.{n}");
+                Flow::to(&to).at(1).bytes(n * 100, 5)
+            })
+            .collect();
+        let yaml = "limits:\n  max_findings: 2\nmonitoring:\n  network:\n    destinations:\n      allowlist: []\n";
+        let policy = Policy::from_yaml(yaml, "test").unwrap();
+        let judged = judge(&UnknownDestination, &policy, &flows);
+        let to: Vec<_> = judged
+            .found
+            .iter()
+            .map(|one| one.destination.as_str())
+            .collect();
+        assert_eq!(to, ["198.51.100.3", "198.51.100.4"]);
+        assert_eq!(judged.limits.len(), 1);
     }
 }
