@@ -26,7 +26,8 @@ pub fn alert(run_id: &str, finding: &Finding) -> String {
         .check_id
         .split_once('.')
         .unwrap_or(("", finding.check_id));
-    let value = json!({
+    let numbers = &finding.numbers;
+    let mut value = json!({
         "schema": SCHEMA,
         "id": alert_id(run_id, &finding.finding_id),
         "tool": {"name": "nsforensics", "version": env!("CARGO_PKG_VERSION")},
@@ -51,7 +52,39 @@ pub fn alert(run_id: &str, finding: &Finding) -> String {
         "hosts": finding.prevalence_hosts,
         "attack_techniques": finding.attack_techniques,
     });
+    // What was measured, where the check measures. Of beacons, `variance` holds the
+    // coefficient of variation: the name that policies have for it.
+    let measure = numbers.measure.as_ref();
+    let score = numbers.score.map(|score| shown(f64::from(score)));
+    let known = [
+        ("baseline", finding.baseline.map(Value::from)),
+        ("score", score.map(Value::from)),
+        ("metric", measure.map(|one| text(&one.metric).into())),
+        ("observed", measure.map(|one| shown(one.observed).into())),
+        ("threshold", measure.map(|one| one.threshold.into())),
+        (
+            "comparator",
+            measure.map(|one| text(&one.comparator).into()),
+        ),
+        ("unit", measure.map(|one| text(&one.unit).into())),
+        (
+            "interval_seconds",
+            numbers.interval_seconds.map(|one| shown(one).into()),
+        ),
+        ("variance", numbers.cv.map(|cv| shown(cv).into())),
+        ("cv", numbers.cv.map(|cv| shown(cv).into())),
+        ("samples", numbers.samples.map(Value::from)),
+    ];
+    if let Some(fields) = value.as_object_mut() {
+        let known = known.into_iter();
+        fields.extend(known.filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    }
     escape::json(&value.to_string())
+}
+
+/// Six digits after the point: what is beyond says nothing to people.
+fn shown(value: f64) -> f64 {
+    nsforensics_engine::control::ns04::rounded(value)
 }
 
 /// The same for every try and every destination, and for nothing else: by it a
@@ -132,6 +165,17 @@ pub fn syslog(alert: &Value, header: &Header<'_>) -> String {
         ("count", "count"),
     ] {
         out.push_str(&format!(" {name}=\"{}\"", parameter(&field(key), 255)));
+    }
+    for (name, key) in [
+        ("score", "score"),
+        ("interval", "interval_seconds"),
+        ("variance", "variance"),
+        ("cv", "cv"),
+        ("samples", "samples"),
+    ] {
+        if alert.get(key).is_some() {
+            out.push_str(&format!(" {name}=\"{}\"", parameter(&field(key), 255)));
+        }
     }
     out.push_str("] ");
     let message = format!("{}: {}", field("title"), field("message"));
@@ -214,6 +258,35 @@ mod tests {
         assert_eq!(value["severity_id"], 4);
         assert_eq!(value["first_seen"], "2023-11-14T22:13:20.123456789Z");
         assert_eq!(value["destination"], "ev\"il]\\\\.example\\u{202e}\\n");
+    }
+
+    #[test]
+    fn a_beacons_alert_has_its_interval_and_variation_under_both_names() {
+        let mut finding = finding();
+        let value = |finding: &Finding| -> Value {
+            serde_json::from_str(&alert("run", finding)).expect("JSON")
+        };
+        let plain = value(&finding);
+        assert!(plain.get("variance").is_none() && plain.get("cv").is_none());
+        finding.check_id = "NS-04.periodic_beaconing";
+        finding.numbers.cv = Some(0.031_250_000_4);
+        finding.numbers.interval_seconds = Some(60.5);
+        finding.numbers.samples = Some(48);
+        finding.numbers.score = Some(0.75);
+        let beacon = value(&finding);
+        for (name, expected) in [
+            ("variance", 0.031_25),
+            ("cv", 0.031_25),
+            ("interval_seconds", 60.5),
+            ("score", 0.75),
+        ] {
+            assert_eq!(beacon[name], expected, "{name}");
+        }
+        assert_eq!(beacon["samples"], 48);
+        let message = syslog(&beacon, &header(8_192));
+        let fields =
+            r#" score="0.75" interval="60.5" variance="0.03125" cv="0.03125" samples="48"] "#;
+        assert!(message.contains(fields), "{message}");
     }
 
     #[test]
