@@ -520,26 +520,6 @@ impl Reader for X11 {
     }
 }
 
-/// DCE/RPC over TCP (C706 §12.6): version 5.0 or 5.1, a known type, a length that holds.
-pub(super) fn probe_dce_rpc(look: &Look<'_>) -> Match {
-    match look.bytes {
-        [] | [5] | [5, 0] => Match::NeedMore,
-        [5, 0, kind, ..] if *kind <= 19 => {
-            let (Some(order), Some(len)) = (look.bytes.get(4..8), le16(look.bytes, 8)) else {
-                return Match::NeedMore;
-            };
-            let fits = matches!(order, [0x10 | 0, 0, 0, 0]) && (16..=6_000).contains(&len);
-            // bind, alter context, request and fault come from known sides.
-            let role = match kind {
-                2 | 3 | 12 | 13 | 15 => Role::Server,
-                _ => Role::Client,
-            };
-            Match::when(fits, role)
-        }
-        _ => Match::No,
-    }
-}
-
 /// Kerberos over TCP (RFC 4120 §7.2.2): a length, then a message.
 pub(super) fn probe_kerberos_stream(look: &Look<'_>) -> Match {
     let Some(len) = be32(look.bytes, 0) else {
@@ -673,13 +653,6 @@ pub(super) mod tests {
                 ))],
             )
             .credentials("x11_cookie:16"),
-            stream(
-                "dce/rpc bind",
-                "dce_rpc",
-                vec![c(hex(
-                    "05 00 0b 03 10000000 4800 0000 01000000 b810 b810 00000000",
-                ))],
-            ),
             stream("kerberos over tcp", "krb_tcp", vec![c(over_tcp)]),
             datagrams("kerberos", "krb", 88, vec![c(as_req)]),
         ]

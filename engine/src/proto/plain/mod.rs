@@ -172,6 +172,7 @@ pub(crate) mod registry;
 pub(crate) mod text;
 
 // One file per protocol or small family; each has its line in `registry`.
+mod dce_rpc;
 mod desktop;
 mod dns;
 mod ftp;
@@ -185,6 +186,7 @@ mod named;
 mod nntp;
 mod pop3;
 mod postgresql;
+mod private;
 mod redis;
 mod smtp;
 mod syslog;

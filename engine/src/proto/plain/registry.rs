@@ -7,8 +7,8 @@
 
 use super::reader::{Named, Reader, Role};
 use super::{
-    desktop, dns, ftp, http, imap, irc, ldap, messaging, mysql, named, nntp, pop3, postgresql,
-    redis, smtp, syslog, telnet, tunnels, udp, voice, xmpp,
+    dce_rpc, desktop, dns, ftp, http, imap, irc, ldap, messaging, mysql, named, nntp, pop3,
+    postgresql, private, redis, smtp, syslog, telnet, tunnels, udp, voice, xmpp,
 };
 use crate::proto::{dtls, quic};
 use Nature::{Encrypted, Infrastructure, Plain};
@@ -132,6 +132,8 @@ pub(crate) static STREAM: &[Protocol] = &[
     row("http", Plain, http::probe, http::open),
     row("http", Plain, http::probe_preface, http::open_h2),
     row("ssh", Encrypted, named::probe_ssh, named),
+    row("whatsapp", Encrypted, private::probe_whatsapp, named),
+    row("openvpn", Encrypted, private::probe_openvpn_stream, named),
     row("smtp", Plain, smtp::probe, smtp::open),
     row("ftp", Plain, ftp::probe, ftp::open),
     row("imap", Plain, imap::probe, imap::open),
@@ -156,7 +158,7 @@ pub(crate) static STREAM: &[Protocol] = &[
     row("smb", Plain, desktop::probe_smb, desktop::open_smb),
     row("rdp", Plain, desktop::probe_rdp, desktop::open_rdp),
     row("cotp", Plain, desktop::probe_iso, named),
-    row("dce_rpc", Plain, desktop::probe_dce_rpc, named),
+    row("dce_rpc", Plain, dce_rpc::probe, dce_rpc::open),
     row(
         "krb_tcp",
         Infrastructure,
@@ -223,7 +225,7 @@ pub(crate) static DATAGRAM: &[Protocol] = &[
     row("syslog", Plain, syslog::probe_datagram, named),
     row("wireguard", Encrypted, udp::probe_wireguard, named),
     row("ike", Encrypted, udp::probe_ike, named),
-    row("openvpn", Encrypted, udp::probe_openvpn, named),
+    row("openvpn", Encrypted, private::probe_openvpn, named),
     row("ldap", Plain, ldap::probe, named),
     row(
         "krb",

@@ -10,6 +10,7 @@ fn all_cases() -> Vec<Case> {
     let tls_is_read = crate::proto::tls::probe(&super::testing::client_hello()) == Probe::Yes;
     [
         http::cases(),
+        super::dce_rpc::tests::cases(),
         super::desktop::tests::cases(),
         super::dns::tests::cases(),
         super::ftp::tests::cases(),
@@ -22,6 +23,7 @@ fn all_cases() -> Vec<Case> {
         super::nntp::tests::cases(),
         super::pop3::tests::cases(),
         super::postgresql::tests::cases(),
+        super::private::tests::cases(),
         super::redis::tests::cases(),
         super::smtp::tests::cases(),
         super::syslog::tests::cases(),

@@ -362,18 +362,6 @@ pub(super) fn probe_ike(look: &Look<'_>) -> Match {
     Match::when(fits, if answers { Role::Server } else { Role::Client })
 }
 
-/// OpenVPN's first packet without tls-auth: opcode, session, no acknowledgements, packet 0.
-pub(super) fn probe_openvpn(look: &Look<'_>) -> Match {
-    match *look.bytes {
-        [0x38, _, _, _, _, _, _, _, _, 0, 0, 0, 0, 0] => Match::Yes(Role::Client),
-        // The server's, which acknowledges packet 0.
-        [0x40, _, _, _, _, _, _, _, _, 1, 0, 0, 0, 0, ..] => {
-            Match::when(look.bytes.len() == 26, Role::Server)
-        }
-        _ => Match::No,
-    }
-}
-
 /// GTP-C versions 1 and 2 (3GPP TS 29.060, 29.274): a length that ends where the datagram ends.
 pub(super) fn probe_gtp(look: &Look<'_>) -> Match {
     let (Some(first), Some(kind), Some(len)) =
@@ -613,12 +601,6 @@ pub(super) mod tests {
                 vec![c([hex("00000000"), ike].concat())],
             ),
             datagrams(
-                "openvpn",
-                "openvpn",
-                1194,
-                vec![c(hex("38 0102030405060708 00 00000000"))],
-            ),
-            datagrams(
                 "gtp",
                 "gtp",
                 2123,
@@ -693,7 +675,7 @@ pub(super) mod tests {
     fn encrypted_ones_count_as_encrypted() {
         for case in cases() {
             let facts = case.run();
-            let encrypted = ["quic", "dtls", "wireguard", "ike", "openvpn"].contains(&case.service)
+            let encrypted = ["quic", "dtls", "wireguard", "ike"].contains(&case.service)
                 || case.name == "snmp 3";
             // TLS over datagrams is no plaintext, whatever it is called.
             if let Some(plain) = &facts.plaintext {

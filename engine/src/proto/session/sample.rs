@@ -29,8 +29,9 @@ impl Inner {
             Phase::Tls { .. } | Phase::Quic(_) | Phase::Dtls(_) => true,
             Phase::Plain { encrypted, .. } => {
                 // HTTP is measured by its bodies.
-                let is_left_out =
-                    |facts: &PlaintextFacts| facts.infrastructure || facts.protocol == "http";
+                let is_left_out = |facts: &PlaintextFacts| {
+                    facts.infrastructure || facts.encrypted || facts.protocol == "http"
+                };
                 *encrypted || self.facts.as_deref().is_some_and(is_left_out)
             }
             Phase::Detecting(_) | Phase::Opaque => false,
