@@ -234,7 +234,20 @@ fn one_key_is_one_finding_with_its_windows() {
         serde_json::from_str(found.numbers.evidence.as_deref().unwrap()).unwrap();
     // The window ends with the tenth connection at the earliest.
     assert_eq!(evidence["literal"]["windows"], 32);
-    assert!(found.numbers.score.is_some_and(|score| score > 0.6));
+    // On the whole minute: the literal rule fires as it is configured, and the
+    // finding says what argues against it.
+    assert_eq!(found.severity, Severity::High);
+    assert!(found.numbers.suppressed_by.is_none());
+    assert!(evidence["against"].to_string().contains("whole minute"));
+    assert!(found.numbers.score.is_some_and(|score| score < 0.6));
+    let later: Vec<_> = (0_i64..41).map(|n| n * 3_600_000 + 37_000).collect();
+    let judged = judge(&PeriodicBeaconing, &Policy::built_in(), &connections(later));
+    assert!(
+        judged.found[0]
+            .numbers
+            .score
+            .is_some_and(|score| score > 0.6)
+    );
 }
 
 #[test]

@@ -99,7 +99,8 @@ pub(crate) fn band(sorted: &[f64]) -> Band {
         }
         let share = count / n as f64;
         let sure = sureness(share, n as f64, by_itself);
-        let score = sure * ((share - by_itself) / (1.0 - by_itself)).max(0.0);
+        let least = wilson_lower(share, n as f64);
+        let score = sure * ((least - by_itself) / (1.0 - by_itself)).max(0.0);
         if score > best.score {
             best = Band {
                 score,
@@ -111,6 +112,17 @@ pub(crate) fn band(sorted: &[f64]) -> Band {
         }
     }
     best
+}
+
+/// Lower bound of a share by Wilson's interval.
+fn wilson_lower(share: f64, n: f64) -> f64 {
+    let z2 = w::WILSON_Z * w::WILSON_Z;
+    let centre = share + z2 / (2.0 * n);
+    let spread = w::WILSON_Z
+        * (share * (1.0 - share) / n + z2 / (4.0 * n * n))
+            .max(0.0)
+            .sqrt();
+    (centre - spread) / (1.0 + z2 / n)
 }
 
 /// How sure it is that a band holds more than it would by itself: 1 from
@@ -208,28 +220,39 @@ fn chi_square_low(degrees: f64) -> f64 {
     degrees * (1.0 - a - 3.0902 * a.sqrt()).max(0.05).powi(3)
 }
 
-/// Rayleigh's R, where events fall on the whole minute as schedulers start them;
-/// none for what drifts, or keeps to some other second. Times are seconds since
-/// the epoch. A period that divides the minute locks to it as well, wherever it
-/// began: only the second itself tells cron from a clock.
-pub(crate) fn on_the_minute(times: &[f64], typical_gap: f64) -> Option<f64> {
+/// Which clock events keep to, and Rayleigh's R: the whole minute, as schedulers
+/// start them, or one time of the day; none for what drifts, or keeps to some
+/// other second. Times are seconds since the epoch. A period that divides the
+/// minute locks to it as well, wherever it began: only the second itself tells
+/// cron from a timer.
+pub(crate) fn clock(times: &[f64], typical_gap: f64) -> Option<(&'static str, f64)> {
     const MINUTE: f64 = 60.0;
+    const DAY: f64 = 86_400.0;
+    if typical_gap >= DAY * 0.8 {
+        let (r, _) = phase(times, DAY);
+        return (r >= w::DAILY).then_some(("at one time of the day", r));
+    }
     if typical_gap < MINUTE * 0.9 {
         return None;
     }
-    let n = times.len() as f64;
+    let (r, second) = phase(times, MINUTE);
+    // exp(-n R^2) is the chance of so much by itself.
+    let is_locked = r >= w::LOCKED && times.len() as f64 * r * r > w::LOCK_EVIDENCE;
+    let is_whole = second <= w::ON_THE_MINUTE || second >= MINUTE - 0.5;
+    (is_locked && is_whole).then_some(("on the whole minute", r))
+}
+
+/// Rayleigh's R of times within a period, and where in it they lie.
+fn phase(times: &[f64], period: f64) -> (f64, f64) {
     let (mut x, mut y) = (0.0_f64, 0.0_f64);
     for &time in times {
-        let angle = time.rem_euclid(MINUTE) / MINUTE * std::f64::consts::TAU;
+        let angle = time.rem_euclid(period) / period * std::f64::consts::TAU;
         x += angle.cos();
         y += angle.sin();
     }
-    let r = (x * x + y * y).sqrt() / n;
-    let second = y.atan2(x).rem_euclid(std::f64::consts::TAU) / std::f64::consts::TAU * MINUTE;
-    // exp(-n R^2) is the chance of so much by itself.
-    let is_locked = r >= w::LOCKED && n * r * r > w::LOCK_EVIDENCE;
-    let is_whole = second <= w::ON_THE_MINUTE || second >= MINUTE - 1.0;
-    (is_locked && is_whole).then_some(r)
+    let r = (x * x + y * y).sqrt() / times.len().max(1) as f64;
+    let turn = std::f64::consts::TAU;
+    (r, y.atan2(x).rem_euclid(turn) / turn * period)
 }
 
 /// Largest share of sizes within a window of a tenth and 32 bytes; sorts them.
@@ -472,11 +495,18 @@ mod tests {
                 .map(|i| f64::from(i) * 300.0 + start + f64::from(i % 3))
                 .collect()
         };
-        assert!(on_the_minute(&every(1.0), 300.0).is_some_and(|r| r > 0.95));
-        // A clock that began at some other second, and one without a clock.
-        assert_eq!(on_the_minute(&every(37.0), 300.0), None);
+        assert!(clock(&every(0.0), 300.0).is_some_and(|(_, r)| r > 0.99));
+        // A timer that began at some other second, and one without a clock.
+        assert_eq!(clock(&every(37.0), 300.0), None);
         let jittered = series(200, 9, |n| 300.0 * (1.0 - 0.2 * n.next()));
-        assert_eq!(on_the_minute(&jittered, 270.0), None);
+        assert_eq!(clock(&jittered, 270.0), None);
+        // Each night at two, and a sleep of a day that drifts.
+        let nights: Vec<f64> = (0..7)
+            .map(|day| f64::from(day) * 86_400.0 + 7_200.0)
+            .collect();
+        assert!(clock(&nights, 86_400.0).is_some_and(|(says, _)| says.contains("day")));
+        let drifts = series(7, 3, |n| 86_400.0 * (0.7 + 0.6 * n.next()));
+        assert_eq!(clock(&drifts, 86_400.0), None);
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub(crate) const COLLAPSE: [f64; 3] = [0.5, 5.0, 30.0];
 /// (e^(-a)(1 - 1/w) at a = ln w/(w - 1)); what stands here leaves room for think
 /// times that are less spread. A band of more than an octave tells nothing apart.
 pub(crate) const BANDS: [(f64, f64); 3] = [(1.1, 0.10), (1.35, 0.25), (2.1, 0.45)];
+/// Standard deviations of the lower bound of that share. Whether it is chance at
+/// all is [`BAND_EVIDENCE`]'s part.
+pub(crate) const WILSON_Z: f64 = 1.5;
 /// Evidence from which on a band is no chance, in natural logarithms (e^-14 is a
 /// millionth): there are that many pairs of hosts.
 pub(crate) const BAND_EVIDENCE: f64 = 14.0;
@@ -50,17 +53,19 @@ pub(crate) const TIMING_LEAST: f64 = 0.2;
 /// See [`TIMING_LEAST`].
 pub(crate) const TIMING_MOST: f64 = 0.95;
 /// Rayleigh's R from which on events are locked to the clock.
-pub(crate) const LOCKED: f64 = 0.95;
+pub(crate) const LOCKED: f64 = 0.99;
 /// Seconds within which a scheduler has started what is due.
-pub(crate) const ON_THE_MINUTE: f64 = 4.0;
+pub(crate) const ON_THE_MINUTE: f64 = 3.0;
+/// Rayleigh's R of the time of the day (an hour's spread or so).
+pub(crate) const DAILY: f64 = 0.95;
 /// n R^2 from which on that is no chance (e^-14 is a millionth).
 pub(crate) const LOCK_EVIDENCE: f64 = 14.0;
 
 // Beacons: context, in log-odds added to those of the timing.
 
-/// On the whole minute: what cron and task schedulers do. One clock in twelve is,
-/// so that this alone explains nothing.
-pub(crate) const SCHEDULED: f64 = -2.0;
+/// On the whole minute, or at one time of the day: what cron and task schedulers
+/// do. Of timers that do not drift, one in seventeen begins there by chance.
+pub(crate) const SCHEDULED: f64 = -4.0;
 /// The destination has no name: neither SNI nor Host.
 pub(crate) const NAMELESS: f64 = 0.5;
 /// Half of the hosts or more go there.

@@ -9,6 +9,7 @@ const HOSTS: u64 = 1 << 32;
 const DEVICES: u64 = 2 << 32;
 const NETWORK: u64 = 3 << 32;
 const SERVERS: u64 = 9 << 32;
+const JOBS: u64 = 10 << 32;
 
 /// Third parties of pages: advertisers, fonts, scripts.
 const PARTIES: usize = 180;
@@ -323,6 +324,35 @@ pub fn servers(world: &mut World<'_>) -> Result<(), String> {
                     }
                 };
             }
+        }
+    }
+    Ok(())
+}
+
+/// Jobs that a server's scheduler starts on the whole minute: every second one goes
+/// to a place that all of them use, the others to one of their own.
+pub fn jobs(world: &mut World<'_>) -> Result<(), String> {
+    for number in 0..world.settings.servers {
+        let mut random = Random::new(world.settings.seed, JOBS + u64::from(number));
+        let src = 0x0a05_0000 + number;
+        let goal = if number % 2 == 0 {
+            world.named("mirror.packagesupplier.org")
+        } else {
+            world.named(&format!("hooks.{}", World::site(35_000 + number as usize)))
+        };
+        world.habit(src, goal, Habit::Scheduled);
+        let period = [300.0, 600.0, 900.0, 1_800.0, 3_600.0][random.below(5)];
+        let (up, down) = (random.between(200.0, 900.0), random.between(200.0, 9_000.0));
+        let mut due = 0.0;
+        while due < world.seconds() {
+            let conn = Conn {
+                at: due + random.between(0.1, 2.5),
+                lasts: random.between(0.05, 3.0),
+                up: up * random.between(0.98, 1.02),
+                down: down * random.between(0.9, 1.1),
+            };
+            world.connect(&mut random, src, goal, conn)?;
+            due += period;
         }
     }
     Ok(())

@@ -56,6 +56,7 @@ fn evaluate(settings: &Path, folder: &Path) -> Result<(), String> {
     benign::hosts(&mut world)?;
     benign::devices(&mut world)?;
     benign::servers(&mut world)?;
+    benign::jobs(&mut world)?;
     benign::network(&mut world)?;
     planted::beacons(&mut world)?;
     planted::tunnels(&mut world)?;
@@ -82,6 +83,7 @@ fn scale(rows: u64, folder: &Path) -> Result<(), String> {
     benign::hosts(&mut world)?;
     benign::devices(&mut world)?;
     benign::servers(&mut world)?;
+    benign::jobs(&mut world)?;
     benign::network(&mut world)?;
     let known = world.close()?;
     let (before, _) = memory();

@@ -27,6 +27,8 @@ pub enum Habit {
     Device,
     Monitoring,
     Backup,
+    /// A server's own jobs, by a scheduler: on the whole minute.
+    Scheduled,
 }
 
 /// Something that a detector should find.

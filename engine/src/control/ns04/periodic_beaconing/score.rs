@@ -119,9 +119,9 @@ impl Looking {
             let says = "the policy's allowlist names the destination";
             scored.argue("allowed", w::ALLOWED, says.to_owned());
         }
-        if let Some(r) = timing::on_the_minute(&seconds, timing.median_gap) {
+        if let Some((when, r)) = timing::clock(&seconds, timing.median_gap) {
             let says = format!(
-                "on the whole minute (R {}): cron and task schedulers are, implants drift",
+                "{when} (R {}), as cron and task schedulers start things",
                 rounded(r)
             );
             scored.argue("scheduled", w::SCHEDULED, says);
