@@ -4,6 +4,7 @@
 //! beside the project in `../shared/captures`, and say so when they skip.
 
 mod behaviour;
+mod cbom;
 mod decrypted;
 mod flood;
 mod golden;

@@ -493,7 +493,16 @@ mod tests {
     #[test]
     fn logs_are_read_from_any_version_of_the_list() {
         let built_in = CtLogs::built_in();
-        assert!(built_in.len() > 80, "{}", built_in.len());
+        assert!(built_in.len() > 130, "{}", built_in.len());
+        // Ids as Google's list has them: of Argon2021 and Argon2026h1.
+        for id in [
+            "9lyUL9F3MCIUVBgIMJRWjuNNExkzv98MLyALzE7xZOM=",
+            "DleUvPOuqT4zGyyZB7P3kN+bwj1xMiXdIaklrGHFTiE=",
+        ] {
+            let id = base64::engine::general_purpose::STANDARD.decode(id);
+            let id: [u8; 32] = id.unwrap().try_into().unwrap();
+            assert!(built_in.logs.contains_key(&id));
+        }
         let key = LOGS.lines().last().and_then(|line| line.split('\t').next());
         let key = key.unwrap_or_default();
         logs(&format!(r#"{{"logs":[{{"key":"{key}","url":"x"}}]}}"#), 1);
