@@ -537,12 +537,6 @@ mod tests {
         assert!(too_long.is_err());
     }
 
-    /// 2^20 secrets, as the limit allows, take less than 128 MiB.
-    #[test]
-    fn an_entry_is_small() {
-        assert!(entries::ENTRY_BYTES <= 88);
-    }
-
     proptest! {
         /// Any bytes are lines or none, and what is taken is counted.
         #[test]
