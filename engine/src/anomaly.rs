@@ -76,6 +76,8 @@ anomaly_kinds! {
     TcpFlagsOdd = "tcp_flags_odd", "transport";
     /// Segments that arrived early exceeded the budget; bytes were given up as a gap.
     TcpReassemblyLimit = "tcp_reassembly_limit", "transport";
+    /// A segment or an acknowledgement lies megabytes ahead of its stream, and nothing else speaks for it; left out.
+    TcpFarAhead = "tcp_far_ahead", "transport";
     /// A TLS record is malformed.
     TlsRecordMalformed = "tls_record_malformed", "tls";
     /// A TLS handshake message is malformed, too long, or out of order.

@@ -59,11 +59,19 @@ const RECENT_BYTES: usize = 2_048;
 
 /// Packets of the flow after which a hole that the receiver acknowledged is a
 /// gap: a capture may hold packets slightly out of order.
-const HOLE_PATIENCE: u32 = 16;
+const HOLE_PATIENCE: u8 = 16;
 
 /// How far a segment may lie from the expected place. A receive window cannot
 /// exceed 1 GiB (RFC 7323 §2.3).
 const MAX_WINDOW: i64 = 1 << 30;
+
+/// How far beyond what is known of a stream one packet alone is believed:
+/// more than systems let be in flight (Linux lets receive buffers grow to
+/// 6 MiB, `tcp_rmem`). Anyone can send a segment or an acknowledgement further
+/// ahead that its receiver ignores. Zeek and Wireshark believe them, and count
+/// the bytes between; here a second packet has to agree, as one does wherever
+/// the capture lost that much.
+const IN_FLIGHT: u64 = 8 << 20;
 
 #[derive(Debug)]
 struct Early {
@@ -112,8 +120,10 @@ pub struct Stream {
     highest: u64,
     /// Highest position that the other end acknowledged.
     acked: u64,
+    /// A position that one packet claims, too far ahead to be believed; 0 for none.
+    claimed: u64,
     /// Patience left with the hole before `next`; 0 when there is none.
-    hole_age: u32,
+    hole_age: u8,
     /// Position of the FIN, plus one: see [`Stream::fin_at`].
     after_fin: Option<NonZeroU64>,
     early: Option<Box<EarlySegments>>,
@@ -195,7 +205,8 @@ impl Stream {
     /// A FIN whose sequence number (after its payload) is `seq`.
     pub fn fin(&mut self, seq: u32) {
         if let Ok(position) = u64::try_from(self.position(seq))
-            && self.after_fin.is_none()
+            // One that lies where nothing is known to be gives way.
+            && self.fin_at().is_none_or(|fin| fin > self.reach().max(self.highest))
         {
             self.after_fin = NonZeroU64::new(position.saturating_add(1));
         }
@@ -208,7 +219,62 @@ impl Stream {
         }
         let position = self.position(seq);
         if position > 0 && position - (self.next.cast_signed()) < MAX_WINDOW {
-            self.acked = self.acked.max(position.unsigned_abs());
+            let position = position.unsigned_abs();
+            if position > self.reach().max(self.highest) && !self.has_data_near(position) {
+                let agreed = self.claim(position);
+                self.acked = self.acked.max(agreed);
+                if position > self.reach() {
+                    return;
+                }
+            }
+            self.acked = self.acked.max(position);
+        }
+    }
+
+    /// The furthest position that one packet alone is believed.
+    fn reach(&self) -> u64 {
+        // What the other end acknowledges outweighs what is sent, where it is seen.
+        let known = match self.acked {
+            0 => self.highest,
+            acked => acked,
+        };
+        self.next.max(known).saturating_add(IN_FLIGHT)
+    }
+
+    /// Notes a claim; gives what it and the one before agree on, 0 for nothing.
+    fn claim(&mut self, position: u64) -> u64 {
+        let before = std::mem::replace(&mut self.claimed, position);
+        if before > 0 && position.saturating_add(IN_FLIGHT) >= before {
+            before.min(position)
+        } else {
+            0
+        }
+    }
+
+    /// Whether early segments end near a position.
+    fn has_data_near(&self, position: u64) -> bool {
+        let early = self.early.as_ref();
+        let last = early.and_then(|early| early.by_position.last_key_value());
+        last.is_some_and(|(&start, held)| {
+            (start.saturating_add(held.len)).abs_diff(position) <= IN_FLIGHT
+        })
+    }
+
+    /// Takes the end of a segment beyond [`Stream::reach`].
+    #[cold]
+    fn sent_far_ahead(&mut self, end: u64) {
+        if self.acked > 0 {
+            // An acknowledgement that was not believed either may speak of it.
+            if self.claimed.abs_diff(end) <= IN_FLIGHT {
+                self.acked = self.acked.max(self.claimed);
+                self.highest = self.highest.max(end);
+            }
+            return;
+        }
+        let agreed = self.claim(end);
+        self.highest = self.highest.max(agreed);
+        if end <= self.reach() {
+            self.highest = self.highest.max(end);
         }
     }
 
@@ -261,7 +327,11 @@ impl Stream {
             arrival.conflict = self.differs_from_recent(position, data);
             return arrival;
         }
-        self.highest = self.highest.max(end.unsigned_abs());
+        if (end - expected).unsigned_abs() <= IN_FLIGHT || end.unsigned_abs() <= self.reach() {
+            self.highest = self.highest.max(end.unsigned_abs());
+        } else {
+            self.sent_far_ahead(end.unsigned_abs());
+        }
         let (mut data, mut wire_len) = (data, u64::from(wire_len));
         if position < expected {
             arrival.retransmission = true;
@@ -295,9 +365,18 @@ impl Stream {
         arrival
     }
 
-    /// Nothing more will come: what is held is delivered, with its gaps.
-    pub fn finish(&mut self, deliver: &mut impl FnMut(Event<'_>) -> Want) {
-        while self.early.is_some() {
+    /// Nothing more will come: what is held is delivered, with its gaps. Says
+    /// whether something was left out that nothing else spoke for.
+    pub fn finish(&mut self, deliver: &mut impl FnMut(Event<'_>) -> Want) -> bool {
+        let end = self.reach().max(self.highest);
+        let mut is_doubted = self.claimed > self.highest.max(self.acked);
+        while let Some(early) = &self.early {
+            let first = early.by_position.first_key_value();
+            if first.is_some_and(|(&first, _)| first > end) {
+                is_doubted = true;
+                self.early = None;
+                break;
+            }
             self.pass_hole(deliver);
         }
         // Acknowledged, so it was sent, but nothing after it was captured.
@@ -307,6 +386,7 @@ impl Stream {
         }
         self.recent = None;
         self.finished = true;
+        is_doubted
     }
 
     /// Bytes that fill the place up to the next early segment, which may
@@ -417,7 +497,15 @@ impl Stream {
         {
             arrival.limit = true;
             let held = self.early.as_ref().map_or(0, |early| early.bytes);
-            self.pass_hole(deliver);
+            let end = self.reach().max(self.highest);
+            let early = self.early.as_ref();
+            let first = early.and_then(|early| early.by_position.first_key_value());
+            if first.is_some_and(|(&first, _)| first > end) {
+                // Nobody speaks for it: no reason to give up the stream before it.
+                self.early = None;
+            } else {
+                self.pass_hole(deliver);
+            }
             let now = self.early.as_ref().map_or(0, |early| early.bytes);
             budget.shared_left += held.saturating_sub(now);
         }
@@ -807,6 +895,142 @@ mod tests {
         stream.fin(15);
         stream.acknowledged(16);
         assert_eq!(stream.bytes(), 5);
+    }
+
+    /// What happens to a stream that begins at 1,000.
+    #[derive(Clone, Copy)]
+    enum Seen {
+        /// One byte at this position.
+        Sent(u64),
+        /// An acknowledgement of everything before it.
+        Acked(u64),
+    }
+
+    /// Bytes of the stream, bytes that were missed, and whether something was
+    /// left out, once it ended after these.
+    #[track_caller]
+    fn after(seen: &[Seen], expected: (u64, u64, bool)) {
+        for isn in [1_000, u32::MAX - 3] {
+            let (mut stream, mut budget) = (Stream::default(), AMPLE);
+            stream.start(isn);
+            #[allow(clippy::cast_possible_truncation)] // modulo 2^32
+            let seq = |position: u64| isn.wrapping_add(position as u32);
+            for &one in seen {
+                match one {
+                    Seen::Sent(at) => {
+                        stream.segment(seq(at), 1, b"x", &mut budget, &mut |_| Want::Bytes);
+                    }
+                    Seen::Acked(at) => stream.acknowledged(seq(at)),
+                }
+                stream.tick(&mut |_| Want::Bytes);
+            }
+            let is_doubted = stream.finish(&mut |_| Want::Bytes);
+            assert_eq!(
+                (stream.bytes(), stream.missed, is_doubted),
+                expected,
+                "ISN {isn}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_packet_far_ahead_claims_nothing() {
+        use Seen::{Acked, Sent};
+        const FAR: u64 = 500 << 20;
+        // As far as any window in use: believed, as ever.
+        after(
+            &[Sent(0), Sent(1 << 20)],
+            ((1 << 20) + 1, (1 << 20) - 1, false),
+        );
+        after(&[Sent(0), Acked(1 << 20)], (1 << 20, (1 << 20) - 1, false));
+        // Alone: neither counted nor missed, but told.
+        after(
+            &[Sent(0), Acked(1), Sent(FAR), Sent(1), Acked(2)],
+            (2, 0, true),
+        );
+        after(&[Sent(0), Acked(FAR), Sent(1), Acked(2)], (2, 0, true));
+        after(&[Sent(0), Sent(FAR), Sent(1)], (2, 0, true));
+        // Sent again and again, and never acknowledged: no more than once.
+        after(
+            &[
+                Sent(0),
+                Acked(1),
+                Sent(FAR),
+                Sent(FAR + 1),
+                Sent(FAR + 2),
+                Sent(1),
+            ],
+            (2, 0, true),
+        );
+        // Steps of what one packet is believed do not add up.
+        after(
+            &[
+                Sent(0),
+                Acked(1),
+                Sent(IN_FLIGHT),
+                Sent(2 * IN_FLIGHT),
+                Sent(3 * IN_FLIGHT),
+            ],
+            (IN_FLIGHT + 1, IN_FLIGHT - 1, true),
+        );
+    }
+
+    #[test]
+    fn what_the_capture_lost_is_believed_when_two_packets_agree() {
+        use Seen::{Acked, Sent};
+        const FAR: u64 = 500 << 20;
+        // Data, then its acknowledgement; the other way round; two of each.
+        after(
+            &[Sent(0), Acked(1), Sent(FAR), Acked(FAR + 1)],
+            (FAR + 1, FAR - 1, false),
+        );
+        after(
+            &[Sent(0), Acked(1), Acked(FAR), Sent(FAR)],
+            (FAR + 1, FAR - 1, false),
+        );
+        after(
+            &[Sent(0), Acked(FAR), Acked(FAR + 9)],
+            (FAR + 9, FAR + 8, false),
+        );
+        // The other direction is not in the capture.
+        after(
+            &[Sent(0), Sent(FAR), Sent(FAR + 1)],
+            (FAR + 2, FAR - 1, false),
+        );
+        // Only now and then a packet is in the capture: all but the last count.
+        after(
+            &[Sent(0), Sent(FAR / 4), Sent(FAR / 2), Sent(FAR)],
+            (FAR / 2 + 1, FAR / 2 - 2, true),
+        );
+    }
+
+    #[test]
+    fn a_claim_that_nobody_speaks_for_does_not_cost_the_stream() {
+        // Over the budget, with a forged segment held first in line.
+        let (mut stream, mut sink) = (Stream::default(), Sink::default());
+        let mut budget = Budget {
+            stream: 64,
+            shared_left: 1 << 20,
+        };
+        stream.start(0);
+        stream.segment(0, 1, b"a", &mut budget, &mut |e| sink.take(e));
+        stream.acknowledged(1);
+        let arrival = stream.segment(500 << 20, 9, b"forgeries", &mut budget, &mut |e| {
+            sink.take(e)
+        });
+        assert!(arrival.limit);
+        stream.segment(1, 2, b"bc", &mut budget, &mut |e| sink.take(e));
+        stream.finish(&mut |e| sink.take(e));
+        assert_eq!((sink.text().as_str(), stream.bytes()), ("abc", 3));
+        // A forged FIN does not keep the true one from counting.
+        let mut stream = Stream::default();
+        stream.start(0);
+        stream.segment(0, 1, b"a", &mut budget, &mut |e| sink.take(e));
+        stream.fin(500 << 20);
+        stream.fin(1);
+        stream.acknowledged(2);
+        assert_eq!(stream.bytes(), 1);
+        assert!(stream.is_complete());
     }
 
     proptest! {

@@ -173,7 +173,12 @@ impl<C: Content> Flow<C> {
             let Some(tcp) = &mut tcp else { break };
             let stream = &mut tcp.stream[direction.index()];
             let missed = stream.missed;
-            stream.finish(&mut |event| reader.event(direction, event));
+            let is_doubted = stream.finish(&mut |event| reader.event(direction, event));
+            if is_doubted {
+                reader.note(AnomalyKind::TcpFarAhead, || {
+                    "one packet far ahead of the stream, which nothing else speaks for".to_owned()
+                });
+            }
             if stream.missed > missed {
                 self.history.note(direction, Letter::Gap);
                 reader.note(AnomalyKind::TcpGap, || "at the end of the flow".to_owned());
