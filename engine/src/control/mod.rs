@@ -432,6 +432,22 @@ mod tests {
     }
 
     #[test]
+    fn a_carrier_of_tunnels_is_judged_by_the_flows_within() {
+        let policy = Policy::built_in();
+        let judged = |service: Option<&'static str>| {
+            let mut flow = testing::flow(1, 0);
+            flow.ip_proto = 17;
+            flow.orig.bytes = 1_000;
+            flow.service = service.map(Into::into);
+            let audited = audit_flow(&policy, &flow, &SessionFacts::default(), &[]);
+            let outcomes = audited.plaintext.iter();
+            outcomes.map(|outcome| outcome.status).collect::<Vec<_>>()
+        };
+        assert_eq!(judged(None), [Status::NotObserved]);
+        assert_eq!(judged(Some("vxlan")), []);
+    }
+
+    #[test]
     fn the_registry_is_sorted_unique_and_documented() {
         let ids: Vec<_> = metas().map(|meta| meta.id).collect();
         assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");

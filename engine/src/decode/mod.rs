@@ -32,6 +32,7 @@ pub use context::link_context;
 pub use datagram::Datagrams;
 pub use defrag::Defragmenter;
 pub use reason::{Counters, Oddities, Undecoded};
+pub use tunnel::carrier;
 
 use crate::anomaly::AnomalyKind;
 use crate::capture::Packet;

@@ -22,6 +22,24 @@ const GENEVE: u16 = 6081;
 const MPLS_IN_UDP: u16 = 6635;
 const VXLAN_LINUX: u16 = 8472;
 
+/// The name of the tunnel that a UDP flow between these ports carries, by the
+/// port that [`Walk::udp_tunnel_at`] knew it by.
+pub fn carrier(src: u16, dst: u16) -> Option<&'static str> {
+    let by_server = match dst {
+        VXLAN | VXLAN_LINUX => Some("vxlan"),
+        VXLAN_GPE => Some("vxlan-gpe"),
+        GENEVE => Some("geneve"),
+        MPLS_IN_UDP => Some("mpls-in-udp"),
+        _ => None,
+    };
+    by_server.or_else(|| match (src, dst) {
+        (GTP_U, _) | (_, GTP_U) => Some("gtp"),
+        (TEREDO, _) | (_, TEREDO) => Some("teredo"),
+        (L2TP, _) | (_, L2TP) => Some("l2tp"),
+        _ => None,
+    })
+}
+
 /// A tunnel over UDP, and where its content begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UdpTunnel {

@@ -11,7 +11,7 @@ mod reader;
 mod waiting;
 
 use self::connection::TcpParts;
-use self::open::{Flow, Link, orig_resp_ports, starts_flipped};
+use self::open::{Carries, Flow, Link, orig_resp_ports, starts_flipped};
 use self::reader::Reader;
 use self::waiting::{CLASSES, Class, Waiting};
 use super::history::{History, Letter};
@@ -358,6 +358,7 @@ impl<C: Content> Shard<C> {
             orig_is_low: src_is_low != flipped,
             flipped,
             content_over: false,
+            carries: Carries::default(),
             nth_of_packet: self.nth_of_packet,
             id_repeat,
             id: FlowId(0),
@@ -504,7 +505,10 @@ impl<C: Content> Shard<C> {
                 let echo = flow.echo.get_or_insert_default();
                 echo.message(direction, is_request, number, payload, len);
             }
-            let reads = segment.protocol == UDP && segment.bits & Segment::CARRIES_TUNNEL == 0;
+            let is_carrier = segment.bits & Segment::CARRIES_TUNNEL != 0;
+            flow.carries.tunnel |= is_carrier;
+            flow.carries.other |= !is_carrier && segment.payload_wire_len > 0;
+            let reads = segment.protocol == UDP && !is_carrier;
             if reads && !payload.is_empty() {
                 let is_deaf = &mut flow.is_deaf[direction.index()];
                 if *is_deaf {

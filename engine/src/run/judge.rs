@@ -176,8 +176,11 @@ const BY_HOST: f32 = 0.95;
 /// states outranks one of HTTP, since it is what the certificate is checked
 /// against; either outranks what is known of the address.
 fn name_service(flow: &mut FlowRecord, facts: &mut SessionFacts) {
-    flow.service = facts.service.take();
-    flow.service_confidence = facts.confidence;
+    // A carrier of tunnels has its name from what was decoded, and no content.
+    if flow.service.is_none() {
+        flow.service = facts.service.take();
+        flow.service_confidence = facts.confidence;
+    }
     flow.entropy = facts.entropy;
     flow.bytes_encrypted = facts.bytes_encrypted.iter().sum();
     flow.bytes_plaintext = facts.bytes_plaintext.iter().sum();

@@ -6,7 +6,7 @@ use super::reader::Reader;
 use super::waiting::Class;
 use super::{Content, Ended, Live, Place, TCP, UDP};
 use crate::anomaly::{AnomalyKind, AnomalyLog};
-use crate::decode::{LinkContext, Segment, Tunnel};
+use crate::decode::{self, LinkContext, Segment, Tunnel};
 use crate::evidence::FlowId;
 use crate::flow::community_id;
 use crate::flow::history::{History, Letter};
@@ -19,7 +19,7 @@ use crate::proto::credential::Redactor;
 use crate::proto::icmp::Echo;
 use crate::proto::secrets::KeyLog;
 use crate::proto::x509::CertificateCache;
-use crate::proto::{Direction, LiveRow};
+use crate::proto::{Confidence, Direction, LiveRow};
 use crate::time::CaptureTime;
 
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub(super) struct Flow<C> {
     pub(super) flipped: bool,
     /// The content failed or is not read any further.
     pub(super) content_over: bool,
+    /// Datagrams whose content is decoded as flows of their own, and others.
+    pub(super) carries: Carries,
     /// Segments of one packet that start flows, from 0.
     pub(super) nth_of_packet: u32,
     pub(super) id_repeat: u32,
@@ -60,6 +62,15 @@ pub(super) struct Flow<C> {
     pub(super) files: Box<[u32]>,
     pub(super) anomalies: AnomalyLog,
     pub(super) link: Link,
+}
+
+/// What the datagrams of a flow carry.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Carries {
+    /// A tunnel, whose content is decoded as flows of their own.
+    pub(super) tunnel: bool,
+    /// Anything else.
+    pub(super) other: bool,
 }
 
 /// A [`LinkContext`] as an open flow keeps it: hardly any has more than addresses.
@@ -205,6 +216,12 @@ impl<C: Content> Flow<C> {
             },
             _ => ConnState::Oth,
         };
+        // One that carries a tunnel and nothing else says nothing of its own: what
+        // is in it stands in the flows within.
+        let is_carrier = self.carries.tunnel && !self.carries.other;
+        let carrier = is_carrier
+            .then(|| decode::carrier(src.port, dst.port))
+            .flatten();
         let record = Box::new(FlowRecord {
             flow_id,
             first: self.first.packet,
@@ -216,8 +233,8 @@ impl<C: Content> Flow<C> {
             dst_port: dst.port,
             ip_proto: self.key.protocol,
             scope: self.key.scope,
-            service: None,
-            service_confidence: None,
+            service: carrier.map(Into::into),
+            service_confidence: carrier.map(|_| Confidence::Content),
             orig,
             resp,
             retrans_pkts: tcp.as_ref().map_or(0, |tcp| tcp.retransmitted),

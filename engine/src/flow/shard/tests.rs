@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::flow::ConnState;
+use crate::proto::Confidence;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Keeps what both directions said, as text.
@@ -556,4 +557,47 @@ fn other_flows_have_no_echo() {
             .iter()
             .all(|ended| ended.record.echo.is_none())
     );
+}
+
+#[test]
+fn a_flow_that_carries_a_tunnel_alone_is_named_for_it() {
+    const INNER: u8 = Segment::CARRIES_TUNNEL;
+    let of = |ports: (u16, u16), datagrams: &[(u8, &str)]| {
+        let mut bench = Bench::new(Limits::default());
+        for &(bits, payload) in datagrams {
+            let datagram = Segment {
+                bits,
+                ..base(UDP, (CLIENT, ports.0), (SERVER, ports.1), 0)
+            };
+            bench.put(datagram, payload);
+        }
+        let ended = bench.finish();
+        let record = &ended[0].record;
+        assert_eq!(
+            record.service.is_some(),
+            record.service_confidence == Some(Confidence::Content)
+        );
+        record.service.as_deref().map(str::to_owned)
+    };
+    let named = |name: &str| Some(name.to_owned());
+    for (port, name) in [
+        (4789, "vxlan"),
+        (8472, "vxlan"),
+        (4790, "vxlan-gpe"),
+        (6081, "geneve"),
+        (2152, "gtp"),
+        (3544, "teredo"),
+        (1701, "l2tp"),
+        (6635, "mpls-in-udp"),
+    ] {
+        assert_eq!(
+            of((50_000, port), &[(INNER, "x"), (INNER, "y")]),
+            named(name)
+        );
+    }
+    // Replies of a GTP-U peer, and an empty datagram, change nothing.
+    assert_eq!(of((2152, 50_000), &[(INNER, "x"), (0, "")]), named("gtp"));
+    // What is not decoded within may be anything.
+    assert_eq!(of((50_000, 4789), &[(INNER, "x"), (0, "y")]), None);
+    assert_eq!(of((50_000, 4789), &[(0, "y")]), None);
 }
