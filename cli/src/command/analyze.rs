@@ -39,13 +39,7 @@ pub fn run(
     refuse_missing(&arguments)?;
     let indicators = super::rescore::indicators(&arguments.known.indicators, &policy)?;
 
-    // The folder must be there before the sandbox can name it.
-    std::fs::create_dir_all(&arguments.results.out).with_context(|| {
-        format!(
-            "cannot make the folder {}",
-            crate::escape::line(&arguments.results.out.to_string_lossy())
-        )
-    })?;
+    super::make_out(&arguments.results.out)?;
     let outgoing = if arguments.results.no_alerts {
         None
     } else {

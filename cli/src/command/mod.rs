@@ -15,7 +15,8 @@ use crate::Outcome;
 use crate::args::{Cli, Command};
 use crate::screen::{self, Screen};
 use crate::secret::EnvironmentKey;
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
+use std::path::Path;
 
 /// Does what the command line asks.
 pub fn run(cli: Cli, environment_key: EnvironmentKey) -> Result<Outcome> {
@@ -34,6 +35,16 @@ pub fn run(cli: Cli, environment_key: EnvironmentKey) -> Result<Outcome> {
         Command::Alerts(arguments) => alerts::run(arguments, &environment_key, &screen),
         Command::Completions(arguments) => completions(arguments.shell),
     }
+}
+
+/// Makes the folder in which runs are made: it must be there before the sandbox
+/// can name it.
+fn make_out(out: &Path) -> Result<()> {
+    let shown = crate::escape::line(&out.to_string_lossy());
+    if out.exists() && !out.is_dir() {
+        bail!("{shown} is no folder: --out names the folder in which run folders are made");
+    }
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make the folder {shown}"))
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<Outcome> {

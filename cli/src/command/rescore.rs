@@ -78,12 +78,7 @@ pub fn run(
         .transpose()?;
     let limits = policy.clone().unwrap_or_default();
     let set = indicators(&arguments.known.indicators, &limits)?;
-    std::fs::create_dir_all(&arguments.results.out).with_context(|| {
-        format!(
-            "cannot make the folder {}",
-            escape::line(&arguments.results.out.to_string_lossy())
-        )
-    })?;
+    super::make_out(&arguments.results.out)?;
     // Destinations are those of the policy that judges; without one, those of
     // the run's, which is not read before it was verified.
     let outgoing = match (&policy, arguments.results.no_alerts) {

@@ -141,6 +141,46 @@ fn what_lies_beside_captures_is_one_warning() {
     std::fs::remove_file(place.path("in/evidence.pcap")).expect("removed");
     let ended = place.run_keyed(&["analyze", "in"]).code(2);
     assert!(ended.stderr.contains("and 17 more files"), "{ended:#?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:#?}");
+}
+
+#[test]
+fn a_capture_that_is_given_twice_is_read_once_and_a_copy_is_told() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("in")).expect("made");
+    place.write("in/a.pcap", capture::ftp_login());
+    std::os::unix::fs::symlink("a.pcap", place.path("in/link.pcap")).expect("linked");
+    let given = ["analyze", "in", "in/a.pcap", "--json"];
+    let ended = place.run_keyed(&given).code(0);
+    assert_eq!(json(&ended.stdout)["totals"]["packets"], 13);
+    for said in ["in/link.pcap: the same file", "in/a.pcap: the same file"] {
+        assert!(ended.stderr.contains(said), "{ended:#?}");
+    }
+    place.write("in/b.pcap", capture::ftp_login());
+    let ended = place.run_keyed(&["analyze", "in", "--json"]).code(0);
+    assert_eq!(json(&ended.stdout)["totals"]["packets"], 26);
+    assert!(ended.stderr.contains("hold the same bytes"), "{ended:#?}");
+}
+
+#[test]
+fn what_cannot_be_written_is_told_and_leaves_no_run() {
+    let place = Place::new();
+    place.write("evidence.pcap", capture::ftp_login());
+    place.write("file", "no folder");
+    place
+        .run_keyed(&["analyze", "evidence.pcap", "--out", "file"])
+        .code(2)
+        .says("file is no folder: --out names");
+    // A full disk, as a limit on the size of files gives it: the signal that
+    // comes with the limit is ignored by programs that handle the error.
+    let program = env!("CARGO_BIN_EXE_nsforensics");
+    let command = place.shell(&format!(
+        "trap '' XFSZ; ulimit -f 1; exec {program} analyze evidence.pcap --out out"
+    ));
+    let ended = place.ended(command).code(2);
+    assert!(ended.stderr.contains("cannot be written"), "{ended:#?}");
+    let left = std::fs::read_dir(place.path("out")).expect("the folder");
+    assert_eq!(left.count(), 0);
 }
 
 #[test]

@@ -50,6 +50,21 @@ impl Place {
         command
     }
 
+    /// A shell's script, with `SECRET_KEY`.
+    pub fn shell(&self, script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command
+            .current_dir(self.folder.path())
+            .args(["-c", script])
+            .env("SECRET_KEY", KEY);
+        command
+    }
+
+    /// Runs a command of one's own to its end.
+    pub fn ended(&self, command: Command) -> Ended {
+        Ended::of(command)
+    }
+
     /// Runs without a key in the environment.
     pub fn run(&self, arguments: &[&str]) -> Ended {
         Ended::of(self.command(arguments))

@@ -11,8 +11,10 @@ use super::view::View;
 use super::{Options, pcap};
 use crate::error::Error;
 use crate::time::CaptureTime;
-use std::fs::File;
+use std::collections::HashSet;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +30,10 @@ pub struct Discovery {
     pub files: Vec<CaptureFile>,
     /// What could not be read, and why.
     pub problems: Vec<(PathBuf, Error)>,
+    /// Files that were named or found again, by whatever name: read once.
+    pub repeated: Vec<PathBuf>,
+    /// Device and inode of the files so far.
+    seen: HashSet<(u64, u64)>,
 }
 
 /// Finds the captures among `inputs`: files, folders (with all that is in
@@ -83,6 +89,15 @@ fn visit_folder(folder: &Path, options: &Options, found: &mut Discovery) {
 }
 
 fn visit(path: &Path, named: bool, options: &Options, found: &mut Discovery) {
+    // A folder and a file in it, a pattern that fits twice, a link: packets that
+    // count twice look like retransmissions and double every volume.
+    let metadata = path.metadata().ok().filter(Metadata::is_file);
+    if let Some(metadata) = metadata
+        && !found.seen.insert((metadata.dev(), metadata.ino()))
+    {
+        found.repeated.push(path.to_owned());
+        return;
+    }
     match open(path, named, options) {
         Ok(file) => found.files.push(file),
         Err(error) => found.problems.push((path.to_owned(), error)),

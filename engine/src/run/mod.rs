@@ -198,7 +198,15 @@ impl Run<'_> {
             problems.extend(set.files().iter().flat_map(|file| file.told()));
         }
         let indicator_problems = problems.len();
-        self.tell_problems(&discovery.problems);
+        if !discovery.files.is_empty() {
+            self.tell_problems(&discovery.problems);
+        }
+        for path in &discovery.repeated {
+            self.observer.warning(&format!(
+                "{}: the same file was given before; it is read once",
+                path.display()
+            ));
+        }
         let of_inputs = discovery.problems.iter();
         problems.extend(of_inputs.map(|(_, error)| error.to_string()));
         if discovery.files.is_empty() {
@@ -251,6 +259,7 @@ impl Run<'_> {
             captures.push(summary);
             capture_anomalies.extend(anomalies);
         }
+        self.tell_copies(&captures);
         for (path, error) in &discovery.problems {
             captures.push(unreadable(path, error));
         }
@@ -359,6 +368,23 @@ impl Run<'_> {
                 strays.len(),
                 path.display()
             )),
+        }
+    }
+
+    /// Copies of a capture are read as captures of their own, since nothing but
+    /// their bytes says that they are none.
+    fn tell_copies(&self, captures: &[CaptureSummary]) {
+        let mut known: BTreeMap<[u8; 32], &str> = BTreeMap::new();
+        for capture in captures.iter().filter(|capture| capture.packets > 0) {
+            let Some(digest) = capture.sha256 else {
+                continue;
+            };
+            if let Some(first) = known.insert(digest, &capture.path) {
+                self.observer.warning(&format!(
+                    "{} and {first} hold the same bytes: their packets count twice",
+                    capture.path
+                ));
+            }
         }
     }
 

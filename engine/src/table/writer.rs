@@ -375,8 +375,11 @@ fn properties<R: Row>(columns: &[Column<R>], meta: &FileMeta) -> WriterPropertie
 }
 
 fn table_error<R: Row>(error: impl std::fmt::Display) -> Error {
+    // Parquet's own word for what the system said.
+    let said = error.to_string();
+    let said = said.strip_prefix("External: ").unwrap_or(&said);
     Error::Table {
-        table: R::TABLE.to_owned(),
-        message: error.to_string(),
+        table: format!("{}.parquet", R::TABLE),
+        message: format!("cannot be written: {said}"),
     }
 }
