@@ -32,7 +32,7 @@ pub fn carrier(src: u16, dst: u16) -> Option<&'static str> {
         MPLS_IN_UDP => Some("mpls-in-udp"),
         _ => None,
     };
-    by_server.or_else(|| match (src, dst) {
+    by_server.or(match (src, dst) {
         (GTP_U, _) | (_, GTP_U) => Some("gtp"),
         (TEREDO, _) | (_, TEREDO) => Some("teredo"),
         (L2TP, _) | (_, L2TP) => Some("l2tp"),
