@@ -183,7 +183,16 @@ fn the_examples_find_something_in_a_sample() {
     let ended = place.run_keyed(&arguments).code(0);
     let document: Value = serde_json::from_str(&ended.stdout).expect("JSON");
     let found: Vec<_> = findings(&document).into_iter().map(|f| f.0).collect();
-    assert_eq!(found, ["RULE.web_admin_in_plaintext"; 2]);
+    // And a Sigma rule.
+    let sigma = "RULE.e8fbbd58-fb7c-4881-bb94-0bc84a4648cf";
+    assert_eq!(
+        found,
+        [
+            "RULE.web_admin_in_plaintext",
+            "RULE.web_admin_in_plaintext",
+            sigma
+        ]
+    );
 }
 
 #[test]

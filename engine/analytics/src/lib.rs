@@ -319,3 +319,6 @@ fn told(error: Error) -> Trouble {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod sigma_tests;

@@ -6,6 +6,7 @@
 
 mod found;
 mod read;
+mod sigma;
 pub mod wire;
 
 use crate::finding::Finding;
@@ -172,7 +173,8 @@ impl Rule {
             line + before.matches('\n').count() as u64
         });
         let line = in_query.unwrap_or(self.line);
-        format!("{}:{line}: {}: {}", self.file, self.check_id, why.message)
+        let message = why.message.replace('\n', " ");
+        format!("{}:{line}: {}: {message}", self.file, self.check_id)
     }
 }
 

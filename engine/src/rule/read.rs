@@ -1,9 +1,9 @@
 //! Files of rules, as the user wrote them: YAML with one rule, or a list of them
-//! under `rules:`. What is wrong with a rule costs that rule; what is wrong with
+//! under `rules:`; a Sigma rule is told by its `detection`. What is wrong with a rule costs that rule; what is wrong with
 //! a file's YAML costs the file.
 
 use super::found::MAX_TEXT;
-use super::{Rule, RuleFile, Rules};
+use super::{Rule, RuleFile, Rules, sigma};
 use crate::control::cut;
 use crate::error::{Error, Result};
 use crate::severity::Severity;
@@ -15,14 +15,16 @@ use serde_saphyr::Spanned;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Largest file of rules, bytes.
 const MAX_FILE: u64 = 1 << 20;
 /// Most rules in all.
-const MAX_RULES: usize = 1_000;
+const MAX_RULES: usize = 2_000;
 /// Most files in all.
 const MAX_FILES: usize = 10_000;
+/// Deepest folder that is looked into.
+const MAX_DEPTH: usize = 16;
 /// What a rule may hold.
 const KEYS: [&str; 5] = ["attack", "id", "query", "severity", "text"];
 
@@ -34,10 +36,10 @@ struct Many {
 }
 
 /// What is wrong, and where in the file.
-type Wrong = (u64, String);
+pub(super) type Wrong = (u64, String);
 
 impl Rules {
-    /// Reads files, and the `*.yaml` and `*.yml` of folders, in the order of their names.
+    /// Reads files, and the `*.yaml` and `*.yml` of folders and those in them, in the order of their names.
     ///
     /// # Errors
     ///
@@ -49,13 +51,7 @@ impl Rules {
             let io = |e| Error::io(path, "cannot read the rules", e);
             let mut files = Vec::new();
             if path.is_dir() {
-                for entry in std::fs::read_dir(path).map_err(io)?.take(MAX_FILES) {
-                    let file = entry.map_err(io)?.path();
-                    let ending = file.extension().and_then(|ending| ending.to_str());
-                    if matches!(ending, Some("yaml" | "yml")) && file.is_file() {
-                        files.push(file);
-                    }
-                }
+                collect(path, 0, &mut files).map_err(io)?;
                 files.sort();
             } else {
                 files.push(path.clone());
@@ -124,6 +120,29 @@ impl Rules {
     }
 }
 
+/// The files of rules in a folder and those in it; links to folders are not followed.
+fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            if depth < MAX_DEPTH {
+                collect(&path, depth + 1, files)?;
+            }
+            continue;
+        }
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        if matches!(ending, Some("yaml" | "yml")) && path.is_file() {
+            if files.len() >= MAX_FILES {
+                let why = format!("more than {MAX_FILES} files of rules");
+                return Err(std::io::Error::other(why));
+            }
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
 /// The rules of a file, each with the line at which it begins.
 fn items(text: &str) -> std::result::Result<Vec<(u64, Value)>, Wrong> {
     let told = |error: serde_saphyr::Error| {
@@ -144,7 +163,7 @@ fn items(text: &str) -> std::result::Result<Vec<(u64, Value)>, Wrong> {
 }
 
 /// Where a rule stands in its file.
-struct Place<'a> {
+pub(super) struct Place<'a> {
     text: &'a str,
     start: u64,
     /// The line at which the next one begins.
@@ -166,7 +185,7 @@ impl Place<'_> {
         found.next().unwrap_or((self.start, ""))
     }
 
-    fn wrong(&self, key: &str, why: impl std::fmt::Display) -> Wrong {
+    pub(super) fn wrong(&self, key: &str, why: impl std::fmt::Display) -> Wrong {
         (self.key(key).0, format!("{key}: {why}"))
     }
 }
@@ -181,6 +200,9 @@ fn rule(
         let expected = "is no rule: a rule has id, text and query";
         return Err((place.start, expected.to_owned()));
     };
+    if sigma::is_sigma(members) {
+        return of_sigma(file, place, members, known);
+    }
     let mut strange = members.keys().filter(|key| !KEYS.contains(&key.as_str()));
     if let Some(key) = strange.next() {
         let known = KEYS.join(", ");
@@ -188,15 +210,7 @@ fn rule(
     }
     let id = text(place, members, "id")?;
     let (line, _) = place.key("id");
-    let is_plain =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte);
-    if id.len() > 64 || !id.bytes().all(is_plain) {
-        let allowed = "lower-case letters, digits, `_`, `-` and `.`, 64 at most";
-        return Err(place.wrong("id", allowed));
-    }
-    if known.contains(id) {
-        return Err(place.wrong("id", format!("{id} is taken by another rule")));
-    }
+    free(place, id, known)?;
     let summary = cut(text(place, members, "text")?, MAX_TEXT).to_owned();
     let severity = match members.get("severity") {
         None => Severity::Medium,
@@ -234,6 +248,49 @@ fn rule(
     Ok(rule)
 }
 
+/// Refuses what is no id, and one that is taken.
+fn free(place: &Place<'_>, id: &str, known: &BTreeSet<String>) -> std::result::Result<(), Wrong> {
+    let is_plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte);
+    if id.is_empty() || id.len() > 64 || !id.bytes().all(is_plain) {
+        let allowed = "lower-case letters, digits, `_`, `-` and `.`, 64 at most";
+        return Err(place.wrong("id", allowed));
+    }
+    if known.contains(id) {
+        return Err(place.wrong("id", format!("{id} is taken by another rule")));
+    }
+    Ok(())
+}
+
+fn of_sigma(
+    file: &str,
+    place: &Place<'_>,
+    members: &Map<String, Value>,
+    known: &mut BTreeSet<String>,
+) -> std::result::Result<Rule, Wrong> {
+    let stem = Path::new(file).file_stem().unwrap_or_default();
+    let translated = sigma::translate(place, members, &stem.to_string_lossy())?;
+    free(place, &translated.id, known)?;
+    let (line, _) = place.key("title");
+    let too_many = |why| (line, why);
+    let attack = translated.attack.iter().map(|id| intern(id));
+    let rule = Rule {
+        check_id: intern(&format!("RULE.{}", translated.id)).map_err(too_many)?,
+        text: cut(&translated.title, MAX_TEXT).to_owned(),
+        severity: translated.severity,
+        attack: attack
+            .collect::<std::result::Result<_, String>>()
+            .map_err(too_many)?,
+        query: translated.query,
+        file: file.to_owned(),
+        line,
+        // The query is of our making.
+        query_line: None,
+    };
+    known.insert(translated.id);
+    Ok(rule)
+}
+
 fn text<'v>(
     place: &Place<'_>,
     members: &'v Map<String, Value>,
@@ -249,7 +306,7 @@ fn text<'v>(
 }
 
 /// Technique ids; `None` where one is none.
-fn attack(value: Option<&Value>) -> Option<Vec<&str>> {
+pub(super) fn attack(value: Option<&Value>) -> Option<Vec<&str>> {
     let Some(value) = value else {
         return Some(Vec::new());
     };
