@@ -19,6 +19,7 @@ mod work;
 mod tests;
 
 pub use names::{Where, is_likely, is_secret, suggests_session};
+pub(crate) use redact::hides;
 pub use redact::{redact, redacted};
 pub use scan::Scan;
 pub use shapes::{Shapes, shape_of, shapes};

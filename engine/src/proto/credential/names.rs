@@ -28,6 +28,9 @@ pub enum Where {
 struct Names {
     /// Sorted by place and name; whether whatever is there is a secret.
     names: Vec<(Where, &'static str, bool)>,
+    /// The last three letters of those of headers and parameters, which tell
+    /// nearly every other word from them.
+    ends: Box<[u64; 1 << 9]>,
 }
 
 fn all() -> &'static Names {
@@ -46,31 +49,97 @@ fn all() -> &'static Names {
         };
         let mut names: Vec<_> = FILE.lines().filter_map(read).collect();
         names.sort_unstable();
-        Names { names }
+        let mut ends = Box::new([0_u64; 1 << 9]);
+        for (place, name, _) in &names {
+            if let (Where::Header | Where::Parameter, Some((word, bit))) =
+                (place, end_of(name.as_bytes()))
+                && let Some(word) = ends.get_mut(word)
+            {
+                *word |= 1 << bit;
+            }
+        }
+        Names { names, ends }
     })
 }
 
 /// Whether a value behind a name is a secret.
 pub fn is_secret(place: Where, name: &[u8], value: &[u8]) -> bool {
-    let name = name.trim_ascii();
-    if value.is_empty() || name.is_empty() || name.len() > MAX_NAME {
-        return false;
-    }
-    let mut lower = [0; MAX_NAME];
-    let Some(lower) = lower.get_mut(..name.len()) else {
+    !value.is_empty()
+        && known(place, name.trim_ascii())
+            .is_some_and(|sure| sure || is_likely(value) || place == Where::Path && is_mixed(value))
+}
+
+/// Whether a value behind a name may be a secret, so that it is not shown: more
+/// than what is taken for one.
+pub(super) fn may_be_secret(place: Where, name: &[u8], value: &[u8]) -> bool {
+    let is_named = |name| known(place, name).is_some();
+    !value.is_empty() && is_named(name.trim_ascii()) && (place != Where::Path || !is_word(value))
+}
+
+/// Whether a word, or the end of it, is a name of a header or parameter behind
+/// which a secret stands: `password`, and `db.password` and `X_API_KEY` as well.
+pub(super) fn asks_for_secret(word: &[u8]) -> bool {
+    let Some((at, bit)) = end_of(word) else {
         return false;
     };
+    if all().ends.get(at).is_none_or(|word| word >> bit & 1 == 0) {
+        return false;
+    }
+    let is_named =
+        |name| known(Where::Parameter, name).is_some() || known(Where::Header, name).is_some();
+    let mut rest = word;
+    // Words of many parts are none of these.
+    for _ in 0..4 {
+        if is_named(rest) {
+            return true;
+        }
+        let part = rest
+            .iter()
+            .position(|byte| matches!(byte, b'_' | b'-' | b'.' | b'[' | b'$'));
+        let Some(part) = part else { return false };
+        rest = rest.get(part.saturating_add(1)..).unwrap_or_default();
+    }
+    false
+}
+
+/// Place of the last three letters of a name among [`Names::ends`].
+fn end_of(name: &[u8]) -> Option<(usize, u32)> {
+    let end = name.last_chunk::<3>()?;
+    let number = end
+        .iter()
+        .fold(0_u32, |number, byte| number << 5 | u32::from(byte & 0x1f));
+    Some(((number >> 6) as usize, number & 63))
+}
+
+/// A name that stands in the list; whether whatever follows it is a secret.
+fn known(place: Where, name: &[u8]) -> Option<bool> {
+    if name.is_empty() || name.len() > MAX_NAME {
+        return None;
+    }
+    let mut lower = [0; MAX_NAME];
+    let lower = lower.get_mut(..name.len())?;
     for (to, from) in lower.iter_mut().zip(name) {
         *to = from.to_ascii_lowercase();
     }
     let names = &all().names;
-    let found = names
+    let at = names
         .binary_search_by(|(known, text, _)| (*known, text.as_bytes()).cmp(&(place, &*lower)))
-        .ok()
-        .and_then(|at| names.get(at));
-    found.is_some_and(|(_, _, sure)| {
-        *sure || is_likely(value) || place == Where::Path && is_mixed(value)
-    })
+        .ok()?;
+    names.get(at).map(|(_, _, sure)| *sure)
+}
+
+/// Whether a segment of a path is a word of an interface (`revoke`,
+/// `reset-password`, `index.html`) or a version.
+fn is_word(segment: &[u8]) -> bool {
+    let is_version = matches!(segment, [b'v', digits @ ..] if digits.len() <= 2 && digits.iter().all(u8::is_ascii_digit));
+    let mut parts = segment.split(|byte| matches!(byte, b'-' | b'_' | b'.'));
+    let is_part = |part: &[u8]| {
+        let capitals = part.iter().filter(|byte| byte.is_ascii_uppercase()).count();
+        part.len() <= 16
+            && part.iter().all(u8::is_ascii_alphabetic)
+            && capitals.saturating_mul(4) <= part.len().saturating_add(3)
+    };
+    is_version || segment.len() <= 40 && parts.all(is_part)
 }
 
 /// Whether a part of a cookie's name suggests a session.
@@ -146,5 +215,25 @@ mod tests {
         assert!(sure("sig", "0f3ac9d28e7b41560f3ac9d28e7b4156"));
         assert!(is_secret(Where::Header, b"X-Api-Key", b"1"));
         assert!(suggests_session(b"PHPSESSID") && !suggests_session(b"theme"));
+        for word in [
+            "password",
+            "PASSWORD",
+            "db.password",
+            "X_API_KEY",
+            "user[password",
+            "token",
+        ] {
+            assert!(asks_for_secret(word.as_bytes()), "{word}");
+        }
+        for word in [
+            "passwords",
+            "rv",
+            "monkey",
+            "charset",
+            "max-age",
+            "a.b.c.d.e.token",
+        ] {
+            assert!(!asks_for_secret(word.as_bytes()), "{word}");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Texts that are to be shown, without what may be a secret in them: what the
-//! rules know by its shape, and runs of letters and digits as only chance (or a
-//! key generator) mixes them.
+//! rules know by its shape, what stands behind a name that asks for one, and runs
+//! of letters and digits as only chance (or a key generator) mixes them. More is
+//! hidden here than is told of as a credential: a text loses little by it.
 
+use super::names::{Where, asks_for_secret, may_be_secret};
 use super::shapes::shapes;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -17,7 +19,8 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
     for (range, class) in hidden {
-        // Shapes and runs are made of ASCII alone, so that these are borders.
+        // Shapes and runs are made of ASCII alone, and what is named stands
+        // between ASCII, so that these are borders.
         out.push_str(text.get(from..range.start).unwrap_or_default());
         put_hidden(&mut out, class, range.len());
         from = range.end;
@@ -54,13 +57,114 @@ fn put_hidden(out: &mut String, class: &str, len: usize) {
     };
 }
 
+/// Whether a segment of a path, or a value of a parameter in one, is hidden for
+/// the name before it.
+pub(crate) fn hides(place: Where, name: &[u8], value: &[u8]) -> bool {
+    may_be_secret(place, name, value)
+}
+
+/// What may stand behind a name that asks for a secret, in free text: behind an
+/// equals sign anything; behind a colon what does not go on as an address or a
+/// time does; behind the name of a scheme what has its letters.
+fn named_in(text: &[u8], mut tell: impl FnMut(Range<usize>)) {
+    let mut from = 0;
+    while let Some(at) = text
+        .get(from..)
+        .and_then(|rest| memchr::memchr3(b'=', b':', b'%', rest))
+        .map(|at| from.saturating_add(at))
+    {
+        let rest = text.get(at..).unwrap_or_default();
+        let sign = match rest {
+            [b'%', b'3', b'd' | b'D' | b'a' | b'A', ..] => 3,
+            [b'%', ..] | [b':', b'/', ..] => {
+                from = at.saturating_add(1);
+                continue;
+            }
+            _ => 1,
+        };
+        from = at.saturating_add(sign);
+        let word = word_before(text.get(..at).unwrap_or_default());
+        if word.len() < MIN_NAME || !asks_for_secret(word) {
+            continue;
+        }
+        let value = value_at(text, from);
+        from = value.end.max(from);
+        if !value.is_empty() {
+            tell(value);
+        }
+    }
+    // Authorization as it is quoted (RFC 9110 §11.4).
+    for scheme in [&b"earer "[..], b"asic "] {
+        for at in memchr::memmem::find_iter(text, scheme) {
+            let start = at.saturating_add(scheme.len());
+            let value = value_at(text, start);
+            if value.len() >= MIN_TOKEN && matches!(text.get(at.wrapping_sub(1)), Some(b'b' | b'B'))
+            {
+                tell(value);
+            }
+        }
+    }
+}
+
+/// Shortest name that asks for a secret, and shortest token of a scheme.
+const MIN_NAME: usize = 3;
+const MIN_TOKEN: usize = 8;
+
+/// The name that ends here, blanks and quotes aside.
+fn word_before(text: &[u8]) -> &[u8] {
+    const LONGEST: usize = 64;
+    let text = text.trim_ascii_end();
+    let text = match text {
+        [before @ .., b'\\', b'"' | b'\''] | [before @ .., b'"' | b'\'' | b']'] => before,
+        _ => text,
+    };
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.[$".contains(byte);
+    let letters = text.iter().rev().take(LONGEST);
+    let len = letters.take_while(|byte| is_part(byte)).count();
+    text.get(text.len().saturating_sub(len)..)
+        .unwrap_or_default()
+}
+
+/// The value that begins here, behind blanks and a quote.
+fn value_at(text: &[u8], at: usize) -> Range<usize> {
+    let rest = text.get(at..).unwrap_or_default();
+    let blanks = rest
+        .iter()
+        .take(3)
+        .take_while(|byte| **byte == b' ')
+        .count();
+    let mut start = at.saturating_add(blanks);
+    if matches!(text.get(start..), Some([b'\\', b'"' | b'\'', ..])) {
+        start = start.saturating_add(1);
+    }
+    let quote = text
+        .get(start)
+        .copied()
+        .filter(|byte| matches!(byte, b'"' | b'\''));
+    if quote.is_some() {
+        start = start.saturating_add(1);
+    }
+    let rest = text.get(start..).unwrap_or_default();
+    let ends = |byte: &u8| match quote {
+        Some(quote) => *byte == quote || *byte == b'\n',
+        None => byte.is_ascii_whitespace() || b"&;,\"'<>()[]{}|".contains(byte),
+    };
+    let len = rest
+        .iter()
+        .position(|byte| ends(byte))
+        .unwrap_or(rest.len());
+    start..start.saturating_add(len)
+}
+
 /// Places of secrets in order, without overlaps; none when there are none.
 fn hidden_in(text: &[u8]) -> Option<Vec<(Range<usize>, &'static str)>> {
-    if text.len() < 8 {
+    if text.len() < 5 {
         return None;
     }
     let mut hidden: Vec<(Range<usize>, &'static str)> = Vec::new();
     shapes().all(text, |range, class| hidden.push((range, class)));
+    named_in(text, |range| hidden.push((range, "")));
+    let mut public = 0..0;
     let mut from = 0;
     while let Some(start) = text
         .get(from..)
@@ -72,7 +176,7 @@ fn hidden_in(text: &[u8]) -> Option<Vec<(Range<usize>, &'static str)>> {
         let end = start.saturating_add(len);
         if len >= MIN_RANDOM
             && is_random(run.get(..len).unwrap_or_default())
-            && !is_public(text, start)
+            && !is_public(text, start, &mut public)
         {
             hidden.push((start..end, ""));
         }
@@ -94,15 +198,26 @@ fn hidden_in(text: &[u8]) -> Option<Vec<(Range<usize>, &'static str)>> {
 }
 
 /// Whether what stands here is part of an OCSP request in a path (RFC 6960
-/// appendix A.1): base64 of DER that names SHA-1, and no secret.
-fn is_public(text: &[u8], at: usize) -> bool {
+/// appendix A.1): base64 of DER that names SHA-1, and no secret. `segment` is the
+/// last one that was looked at, empty where it was no such request.
+fn is_public(text: &[u8], at: usize, segment: &mut Range<usize>) -> bool {
     const SHA1: &[u8] = b"BgUrDgMCGg";
-    let start = memchr::memrchr(b'/', text.get(..at).unwrap_or_default());
-    let segment = text.get(start.map_or(0, |at| at.saturating_add(1))..);
-    let segment = segment.unwrap_or_default();
-    let end = memchr::memchr(b'/', segment).unwrap_or(segment.len());
-    let segment = segment.get(..end).unwrap_or_default();
-    segment.starts_with(b"M") && memchr::memmem::find(segment, SHA1).is_some_and(|at| at < 40)
+    if at < segment.end {
+        return segment.start < segment.end;
+    }
+    // Runs stand within segments, and each begins behind the one before.
+    let from = segment.end.min(at);
+    let before = text.get(from..at).unwrap_or_default();
+    let start = memchr::memrchr(b'/', before)
+        .map_or(from, |slash| from.saturating_add(slash).saturating_add(1));
+    let rest = text.get(start..).unwrap_or_default();
+    let len = memchr::memchr(b'/', rest).unwrap_or(rest.len());
+    let whole = rest.get(..len).unwrap_or_default();
+    let end = start.saturating_add(len);
+    let head = whole.get(..50).unwrap_or(whole);
+    let is_request = whole.starts_with(b"M") && memchr::memmem::find(head, SHA1).is_some();
+    *segment = if is_request { start..end } else { end..end };
+    is_request
 }
 
 /// What random keys are made of, but for what parts the segments of a path.

@@ -523,3 +523,50 @@ fn no_beginning_stands_within_another() {
         assert_eq!(shapes().next(within, 0), None, "{prefix}");
     }
 }
+
+/// Behind a name that asks for one, anything may be a secret: none is shown.
+#[test]
+fn texts_are_shown_without_what_their_names_ask_for() {
+    for (text, expected) in [
+        ("bot/1 (password=hunter2)", "bot/1 (password=<7>)"),
+        ("x token=abc; y", "x token=<3>; y"),
+        ("PWD=a", "PWD=<1>"),
+        ("x password: hunter2, y", "x password: <7>, y"),
+        ("{\"password\": \"hunter 2\"}", "{\"password\": \"<8>\"}"),
+        (
+            "{\\\"password\\\": \\\"hunter 2\\\"}",
+            "{\\\"password\\\": \\\"<9>\"}",
+        ),
+        ("a db.password = 'x y' b", "a db.password = '<3>' b"),
+        ("HTTP X_API_KEY=k9 x", "HTTP X_API_KEY=<2> x"),
+        ("x-api-key: k9", "x-api-key: <2>"),
+        ("user[password]=x", "user[password]=<1>"),
+        ("/a/password%3Dhunter2", "/a/password%3D<7>"),
+        ("nginx Bearer abcdefgh x", "nginx Bearer <8> x"),
+        ("a basic dXNlcjpwYXNz", "a basic <12>"),
+        ("password=h\u{fc}nter&x=1", "password=<7>&x=1"),
+        ("accept\npassword=x\nhost", "accept\npassword=<1>\nhost"),
+        // What asks for none, or has none.
+        ("rv:109.0) Gecko", "rv:109.0) Gecko"),
+        ("https://h/token", "https://h/token"),
+        ("max-age=31536000; a", "max-age=31536000; a"),
+        ("a token= b", "a token= <1>"),
+        ("token=<6>&b=<2>", "token=<6>&b=<2>"),
+        ("Basic auth", "Basic auth"),
+    ] {
+        assert_eq!(redact(text), expected);
+        assert_eq!(&*redacted(text.as_bytes()), expected.as_bytes());
+    }
+}
+
+/// Requests for OCSP stay as they are, wherever they stand among other segments.
+#[test]
+fn each_segment_is_looked_at_once() {
+    let request = "MFEwTzBNMEswSTAJBgUrDgMCGgUABBQ50otx%2Fh0Ztl%2Bz8SiPI7wEWVxDlQQUTiJUIBiV5uNu";
+    let random = letters(80, 32, WORD);
+    let text = format!("/{random}/{request}/{random}.{random}/{request}");
+    assert_eq!(
+        redact(&text),
+        format!("/<32>/{request}/<32>.<32>/{request}")
+    );
+}

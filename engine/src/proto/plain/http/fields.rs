@@ -5,7 +5,7 @@ use super::super::text::{contains_any_case, split_at_byte};
 use super::head::{self, Field, Target};
 use super::secrets;
 use super::transaction::{HttpTransaction, Oddity, Text};
-use crate::proto::credential::{Where, is_secret};
+use crate::proto::credential::{Where, hides};
 
 /// Headers of an answer that protect its readers: those whose values are kept.
 const PROTECTIVE: &[&str] = &[
@@ -281,10 +281,10 @@ pub(super) fn show_path(path: &[u8], out: &mut String) {
         if number > 0 {
             out.push('/');
         }
-        if is_secret(Where::Path, before, segment) {
+        if hides(Where::Path, before, segment) {
             let _ = write!(out, "<{}>", segment.len());
         } else if let Some((name, value)) = split_at_byte(segment, b'=')
-            && is_secret(Where::Parameter, name, value)
+            && hides(Where::Parameter, name, value)
         {
             out.push_str(&String::from_utf8_lossy(name));
             let _ = write!(out, "=<{}>", value.len());
@@ -337,6 +337,11 @@ mod tests {
         path("/reset/f3K9s0Qx7LmZ2pVbA/x", "/reset/<17>/x");
         path("/reset/password/x", "/reset/password/x");
         path("/x/token=f3K9s0Qx7LmZ2pVbA/y", "/x/token=<17>/y");
+        path("/x/token=short/y", "/x/token=<5>/y");
+        path("/oauth/token/revoke", "/oauth/token/revoke");
+        path("/token/hunter2", "/token/<7>");
+        path("/invite/v2/x", "/invite/v2/x");
+        path("/tokens/abcdefghijklmnopqr", "/tokens/<18>");
     }
 
     #[test]
