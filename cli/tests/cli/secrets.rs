@@ -1,4 +1,4 @@
-//! Two hundred secrets, planted in plaintext protocols: each is found, and not
+//! Two hundred secrets and some more, planted in plaintext protocols: each is found, and not
 //! one of their bytes is anywhere in what a run leaves or says.
 
 use crate::capture::Capture;
@@ -421,6 +421,111 @@ fn by_place(kind: &str, secret: &str) -> Talk {
     }
 }
 
+/// A frame of HTTP/2 (RFC 9113 §4.1) on stream 1, or on none.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).expect("short");
+    let [_, a, b, c] = len.to_be_bytes();
+    [&[a, b, c, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// A literal header that no table keeps (RFC 7541 §6.2.2), as it stands.
+fn literal(name: &str, value: &str) -> Vec<u8> {
+    let mut out = vec![0];
+    for text in [name, value] {
+        let mut len = text.len();
+        if len < 127 {
+            out.push(u8::try_from(len).expect("short"));
+        } else {
+            out.push(127);
+            len -= 127;
+            while len > 127 {
+                out.push(0x80 | u8::try_from(len & 127).expect("seven bits"));
+                len >>= 7;
+            }
+            out.push(u8::try_from(len).expect("seven bits"));
+        }
+        out.extend(text.as_bytes());
+    }
+    out
+}
+
+/// A request of HTTP/2 in which the secret lies across a border of frames, in a
+/// header or in the body.
+fn by_frames(secret: &str, in_header: bool) -> Talk {
+    let half = secret.len() / 2;
+    let mut client = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    client.extend(frame(4, 0, 0, &[]));
+    // :scheme http, :path /, :authority.
+    let mut block = vec![if in_header { 0x82 } else { 0x83 }, 0x86, 0x84, 0x41, 9];
+    block.extend(b"h.example");
+    if in_header {
+        block.extend(literal("x-custom", secret));
+        let (first, second) = block.split_at(block.len() - half);
+        client.extend(frame(1, 1, 1, first));
+        client.extend(frame(9, 4, 1, second));
+    } else {
+        block.extend(literal("content-type", "text/plain"));
+        let body = format!("take {secret} and go");
+        let (first, second) = body.split_at(5 + half);
+        client.extend(frame(1, 4, 1, &block));
+        client.extend(frame(0, 0, 1, first.as_bytes()));
+        client.extend(frame(0, 1, 1, second.as_bytes()));
+    }
+    let answer = [frame(4, 0, 0, &[]), frame(1, 5, 1, &[0x88])].concat();
+    vec![(true, client), (false, answer)]
+}
+
+/// A body under a coding, in blocks that are stored as they are: the secret lies
+/// across their border, and so nowhere in the bytes of the connection.
+fn by_coding(coding: &str, secret: &str, of_request: bool) -> Talk {
+    let body = format!("take {secret} and go").into_bytes();
+    let halves = body.split_at(5 + secret.len() / 2);
+    let len = |half: &[u8]| u16::try_from(half.len()).expect("short");
+    let mut packed = Vec::new();
+    if coding == "gzip" {
+        // RFC 1952 §2.3, RFC 1951 §3.2.4.
+        packed.extend([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
+        for (last, half) in [(0, halves.0), (1, halves.1)] {
+            packed.push(last);
+            packed.extend(len(half).to_le_bytes());
+            packed.extend((!len(half)).to_le_bytes());
+            packed.extend(half);
+        }
+        packed.extend(crc32(&body).to_le_bytes());
+        packed.extend(u32::from(len(&body)).to_le_bytes());
+    } else {
+        // RFC 7932 §9.1 and §9.2: a window of 16 bits; blocks of which each is not the
+        // last, has a length of four nibbles and is not compressed; and an empty last one.
+        for (number, half) in [halves.0, halves.1].into_iter().enumerate() {
+            let before = u32::from(number == 0);
+            let head = u32::from(len(half) - 1) << 3 | 1 << 19;
+            let bytes = (head << before).to_le_bytes();
+            packed.extend(&bytes[..3]);
+            packed.extend(half);
+        }
+        packed.push(3);
+    }
+    let head = |start: &str| {
+        let head = format!(
+            "{start}\r\nHost: h.example\r\nContent-Type: text/plain\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n",
+            packed.len()
+        );
+        [head.as_bytes(), &packed].concat()
+    };
+    if of_request {
+        vec![
+            (true, head("POST /x HTTP/1.1")),
+            (false, OK.as_bytes().to_vec()),
+        ]
+    } else {
+        let get = "GET /x HTTP/1.1\r\nHost: h.example\r\n\r\n";
+        vec![
+            (true, get.as_bytes().to_vec()),
+            (false, head("HTTP/1.1 200 OK")),
+        ]
+    }
+}
+
 /// The port that the protocol is used to.
 fn port(kind: &str) -> u16 {
     match kind {
@@ -458,6 +563,23 @@ fn two_hundred_planted_secrets_are_found_and_stand_nowhere() {
         }
     }
     assert_eq!(planted.len(), 200);
+    // And where the bytes of the connection do not show them.
+    for (number, kind) in SHAPES.into_iter().enumerate() {
+        let secret = shape(kind, &mut chance);
+        if matches!(kind, "private_key" | "url_password") {
+            continue;
+        }
+        let talk = match number % 6 {
+            0 => by_frames(&secret, true),
+            1 => by_frames(&secret, false),
+            2 => by_coding("gzip", &secret, true),
+            3 => by_coding("gzip", &secret, false),
+            4 => by_coding("br", &secret, true),
+            _ => by_coding("br", &secret, false),
+        };
+        planted.push((kind, secret, talk));
+    }
+    assert_eq!(planted.len(), 229);
     let mut capture = Capture::new();
     for (number, (kind, _, talk)) in (0_u16..).zip(&planted) {
         let turns: Vec<(bool, &[u8])> = talk

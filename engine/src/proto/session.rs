@@ -13,7 +13,7 @@ mod sample;
 
 use self::detect::{Found, Hunt};
 use self::sample::{SAMPLE, Sample};
-use super::credential::{Scan, canonical, shapes};
+use super::credential::{Scan, shapes};
 use super::dtls::DtlsSession;
 use super::inside::Inside;
 use super::measure::Histogram;
@@ -21,7 +21,6 @@ use super::plain::PlaintextFacts;
 use super::plain::StartTls;
 use super::plain::reader::{Next, Reader, Role, Scene, Sealed, Services};
 use super::plain::registry::{by_alpn, by_port};
-use super::plain::{CredentialSeen, Place};
 use super::quic::QuicSession;
 use super::tls::{self, TlsSession};
 use super::{Confidence, Cx, Direction, Probe, SessionFacts, Want};
@@ -272,9 +271,10 @@ impl Inner {
                         services: &mut self.services,
                         encrypted,
                         sealed: Sealed::default(),
+                        looked: false,
                     };
                     let next = reader.data(&mut scene, from, rest);
-                    if !*scene.encrypted && !scene.facts.infrastructure {
+                    if !*scene.encrypted && !scene.facts.infrastructure && !scene.looked {
                         // Behind the reader, which knows places better than looks.
                         let scans = self.scans.get_or_insert_default();
                         let own = match next {
@@ -393,9 +393,10 @@ impl Inner {
                 services: &mut self.services,
                 encrypted: &mut false,
                 sealed: Sealed::default(),
+                looked: false,
             };
             scans[direction.index()].end(shapes(), &mut |secret, class| {
-                note_shape(&mut scene, secret, class);
+                scene.shape(secret, class);
             });
         }
     }
@@ -569,28 +570,9 @@ fn dns_within(
 
 /// Notes the secrets in bytes that can be read.
 fn scan(scene: &mut Scene<'_, '_>, scan: &mut Scan, bytes: &[u8], datagram: bool) {
-    let mut tell = |secret: &[u8], class: &'static str| note_shape(scene, secret, class);
+    let mut tell = |secret: &[u8], class: &'static str| scene.shape(secret, class);
     scan.push(shapes(), bytes, &mut tell);
     if datagram {
         scan.end(shapes(), &mut tell);
     }
-}
-
-fn note_shape(scene: &mut Scene<'_, '_>, secret: &[u8], class: &'static str) {
-    let redactor = scene.cx.redactor;
-    let secret = &*canonical(class, secret);
-    // A password in an address was thought up, a key was not.
-    let redacted = match class {
-        "url_password" => redactor.password(secret),
-        _ => redactor.token(secret),
-    };
-    scene.note(CredentialSeen {
-        class,
-        place: Place::Payload,
-        shape: Some(class),
-        len: redacted.len,
-        hash: Some(redacted.hash),
-        last4: redacted.last4,
-        ..CredentialSeen::default()
-    });
 }

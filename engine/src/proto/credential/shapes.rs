@@ -161,7 +161,7 @@ impl Shapes {
     }
 
     /// All secrets of a whole text, by where they end.
-    pub(super) fn all(&self, bytes: &[u8], mut tell: impl FnMut(Range<usize>, &'static str)) {
+    pub(crate) fn all(&self, bytes: &[u8], mut tell: impl FnMut(Range<usize>, &'static str)) {
         super::scan::whole(self, bytes, &mut |told| {
             let start = usize::try_from(told.start).unwrap_or(usize::MAX);
             tell(start..start.saturating_add(told.secret.len()), told.class);

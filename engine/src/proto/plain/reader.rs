@@ -8,7 +8,7 @@
 use super::text::{decoded, split_at_byte};
 use super::{CredentialSeen, MAX_CREDENTIALS, Place, PlaintextFacts, StartTls};
 use crate::anomaly::AnomalyKind;
-use crate::proto::credential::{Redacted, SecretHash, shape_of};
+use crate::proto::credential::{Redacted, SecretHash, canonical, shape_of, shapes};
 use crate::proto::tls::TlsHandshake;
 use crate::proto::{Cx, Want};
 use std::fmt;
@@ -72,6 +72,9 @@ pub(crate) struct Scene<'a, 'b> {
     pub encrypted: &'a mut bool,
     /// Messages that are encrypted by themselves among readable ones.
     pub sealed: Sealed,
+    /// Whether the reader looks for secrets by itself, since its bytes are not
+    /// those of what they say.
+    pub looked: bool,
 }
 
 /// How many bytes of one side count as encrypted although its protocol is readable.
@@ -129,6 +132,33 @@ impl Scene<'_, '_> {
         let secret = parts.next().unwrap_or_default();
         let user = parts.next().map(|user| self.cx.redactor.user(user));
         self.login(class, user, secret);
+    }
+
+    /// Notes a secret that was seen by its look.
+    pub(crate) fn shape(&mut self, secret: &[u8], class: &'static str) {
+        let redactor = self.cx.redactor;
+        let secret = &*canonical(class, secret);
+        // A password in an address was thought up, a key was not.
+        let redacted = match class {
+            "url_password" => redactor.password(secret),
+            _ => redactor.token(secret),
+        };
+        self.note(CredentialSeen {
+            class,
+            place: Place::Payload,
+            shape: Some(class),
+            len: redacted.len,
+            hash: Some(redacted.hash),
+            last4: redacted.last4,
+            ..CredentialSeen::default()
+        });
+    }
+
+    /// Notes the secrets of a whole text that are known by their look.
+    pub(crate) fn shapes_of(&mut self, text: &[u8]) {
+        shapes().all(text, |range, class| {
+            self.shape(text.get(range).unwrap_or_default(), class);
+        });
     }
 
     /// Notes a credential. What was seen in the same place before is counted; what

@@ -7,10 +7,10 @@ use super::super::text::bounded;
 use super::content::{self, Coding, Json, MAX_DECODED};
 use super::doh::{Doh, MAX_MESSAGE};
 use super::scan::Scan;
-use super::transaction::{Carrier, HttpTransaction, Oddity, Text};
+use super::transaction::{Carrier, HttpTransaction, HttpVersion, Oddity, Text};
 use super::{fields, head, secrets};
 use crate::anomaly::AnomalyKind;
-use crate::proto::credential::{Where, is_secret};
+use crate::proto::credential::{self, Where, is_secret, shapes};
 use crate::proto::{LiveRow, PkiBody, PkiKind};
 use zeroize::Zeroizing;
 
@@ -22,6 +22,23 @@ const MAX_JSON: u64 = 1 << 20;
 pub(super) struct Peek {
     reading: Reading,
     scan: Scan,
+    secrets: Secrets,
+}
+
+/// What is looked through for secrets because the bytes of the connection do
+/// not show it.
+#[derive(Debug, Default)]
+enum Secrets {
+    /// Nothing: it is no text, or is looked at as it passes.
+    #[default]
+    Nothing,
+    /// A body of HTTP/2, which comes in frames among those of others.
+    Plain(Box<credential::Scan>),
+    /// A body under a coding: its beginning.
+    Coded {
+        kept: Zeroizing<Vec<u8>>,
+        coding: Coding,
+    },
 }
 
 /// What is read of a body.
@@ -57,23 +74,30 @@ struct JsonPeek {
 impl Peek {
     /// What is done with a request's body.
     pub(super) fn of_request(tx: &HttpTransaction, fields: &[head::Field<'_>]) -> Self {
+        let reading = Reading::of_request(tx, fields);
         Self {
-            reading: Reading::of_request(tx, fields),
+            secrets: Secrets::of(tx, Text::RequestType, fields, &reading),
             scan: Scan::of_request(tx, fields),
+            reading,
         }
     }
 
     /// What is done with an answer's.
-    pub(super) fn of_answer(tx: &HttpTransaction) -> Self {
+    pub(super) fn of_answer(tx: &HttpTransaction, fields: &[head::Field<'_>]) -> Self {
+        let reading = Reading::of_answer(tx);
         Self {
-            reading: Reading::of_answer(tx),
+            secrets: Secrets::of(tx, Text::ResponseType, fields, &reading),
             scan: Scan::Off,
+            reading,
         }
     }
 
     /// Whether it may pass unseen.
     pub(super) fn is_nothing(&self) -> bool {
-        matches!((&self.reading, &self.scan), (Reading::Nothing, Scan::Off))
+        matches!(
+            (&self.reading, &self.scan, &self.secrets),
+            (Reading::Nothing, Scan::Off, Secrets::Nothing)
+        )
     }
 
     /// The next bytes; whether more are wanted.
@@ -85,13 +109,15 @@ impl Peek {
     ) -> bool {
         self.scan.push(bytes);
         let is_read = self.reading.push(scene, tx, bytes);
-        is_read || !matches!(self.scan, Scan::Off)
+        let is_searched = self.secrets.push(scene, bytes);
+        is_read || is_searched || !matches!(self.scan, Scan::Off)
     }
 
     /// Bytes are missing: what is left cannot be read, but measured.
     pub(super) fn gap(&mut self) {
         self.reading = Reading::Nothing;
         self.scan.gap();
+        self.secrets.gap();
     }
 
     /// The body has ended, which this side sent.
@@ -103,6 +129,7 @@ impl Peek {
         from: Role,
     ) {
         self.scan.finish(tx);
+        self.secrets.finish(scene, tx, from);
         self.reading.finish(scene, tx, doh, from);
     }
 
@@ -113,8 +140,111 @@ impl Peek {
 
     /// Heap bytes held.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.reading.heap_bytes() + self.scan.heap_bytes()
+        self.reading.heap_bytes() + self.scan.heap_bytes() + self.secrets.heap_bytes()
     }
+}
+
+impl Secrets {
+    /// For a body of this media type and these headers.
+    fn of(
+        tx: &HttpTransaction,
+        media_type: Text,
+        fields: &[head::Field<'_>],
+        reading: &Reading,
+    ) -> Self {
+        if !fields::is_readable(tx.text(media_type)) {
+            return Self::Nothing;
+        }
+        match Coding::of(head::value(fields, b"content-encoding")) {
+            Coding::Identity if tx.version == HttpVersion::V2 => Self::Plain(Box::default()),
+            Coding::Identity | Coding::Other => Self::Nothing,
+            // It is decoded there.
+            _ if matches!(reading, Reading::Whole { .. }) => Self::Nothing,
+            coding => Self::Coded {
+                kept: Zeroizing::default(),
+                coding,
+            },
+        }
+    }
+
+    /// The next bytes; whether more are wanted.
+    fn push(&mut self, scene: &mut Scene<'_, '_>, bytes: &[u8]) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Plain(scan) => {
+                scan.push(shapes(), bytes, &mut |secret, class| {
+                    scene.shape(secret, class);
+                });
+                true
+            }
+            Self::Coded { kept, .. } => {
+                let max = usize::try_from(scene.cx.limits.http_body_bytes).unwrap_or(usize::MAX);
+                let room = max.saturating_sub(kept.len());
+                append_wiping(kept, bytes.get(..room).unwrap_or(bytes));
+                kept.len() < max
+            }
+        }
+    }
+
+    /// Bytes are missing here: nothing that was open goes on behind them.
+    fn gap(&mut self) {
+        match self {
+            Self::Nothing => {}
+            Self::Plain(scan) => scan.cut(),
+            Self::Coded { .. } => *self = Self::Nothing,
+        }
+    }
+
+    /// The body has ended, which this side sent.
+    fn finish(self, scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, from: Role) {
+        match self {
+            Self::Nothing => {}
+            Self::Plain(mut scan) => scan.end(shapes(), &mut |secret, class| {
+                scene.shape(secret, class);
+            }),
+            Self::Coded { kept, coding } if !kept.is_empty() => {
+                let decoded = decoded(scene, tx, coding, &kept, from);
+                scene.shapes_of(&decoded);
+            }
+            Self::Coded { .. } => {}
+        }
+    }
+
+    /// Heap bytes held.
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Plain(scan) => size_of::<credential::Scan>() + scan.heap_bytes(),
+            Self::Coded { kept, .. } => kept.capacity(),
+        }
+    }
+}
+
+/// The beginning of a body under a coding, decoded, and what was odd about it.
+fn decoded(
+    scene: &mut Scene<'_, '_>,
+    tx: &mut HttpTransaction,
+    coding: Coding,
+    kept: &[u8],
+    from: Role,
+) -> Zeroizing<Vec<u8>> {
+    let decoded = content::decode(coding, kept, scene.cx.limits.http_body_ratio);
+    if decoded.bomb {
+        tx.oddities.add(Oddity::Bomb);
+        let cx = &mut *scene.cx;
+        let whose = match from {
+            Role::Client => "a request's body",
+            Role::Server => "an answer's body",
+        };
+        cx.anomalies
+            .note(AnomalyKind::HttpBomb, cx.ts, cx.packet, || {
+                format!("{whose}; {MAX_DECODED} bytes of it were read")
+            });
+    }
+    if decoded.broken {
+        tx.oddities.add(Oddity::CodingBroken);
+    }
+    decoded.bytes
 }
 
 impl Reading {
@@ -220,19 +350,8 @@ impl Reading {
                 json,
             } => {
                 if coding != Coding::Identity {
-                    let decoded = content::decode(coding, &kept, scene.cx.limits.http_body_ratio);
-                    if decoded.bomb {
-                        tx.oddities.add(Oddity::Bomb);
-                        let cx = &mut *scene.cx;
-                        cx.anomalies
-                            .note(AnomalyKind::HttpBomb, cx.ts, cx.packet, || {
-                                format!("a request's body; {MAX_DECODED} bytes of it were read")
-                            });
-                    }
-                    if decoded.broken {
-                        tx.oddities.add(Oddity::CodingBroken);
-                    }
-                    kept = decoded.bytes;
+                    kept = decoded(scene, tx, coding, &kept, from);
+                    scene.shapes_of(&kept);
                 }
                 if json {
                     let mut peek = JsonPeek::default();

@@ -4,7 +4,7 @@ use super::super::reader::Scene;
 use super::super::text::{contains_any_case, split_at_byte};
 use super::head::{self, Field, Target};
 use super::secrets;
-use super::transaction::{HttpTransaction, Oddity, Text};
+use super::transaction::{HttpTransaction, HttpVersion, Oddity, Text};
 use crate::proto::credential::{Where, hides};
 
 /// Headers of an answer that protect its readers: those whose values are kept.
@@ -83,6 +83,12 @@ pub(super) fn request(
     names(tx, Text::HeaderNames, fields);
     secrets::of_path(scene, tx, target.path);
     secrets::of_request(scene, tx, fields, target.query);
+    if tx.version == HttpVersion::V2 {
+        // Behind those that know places better than looks.
+        scene.shapes_of(target.path);
+        scene.shapes_of(target.query.unwrap_or_default());
+        shapes_of(scene, fields);
+    }
 }
 
 /// Takes an answer's headers into its transaction.
@@ -107,6 +113,9 @@ pub(super) fn response(scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, fiel
         }
     }
     names(tx, Text::ResponseNames, fields);
+    if tx.version == HttpVersion::V2 {
+        shapes_of(scene, fields);
+    }
     if protective {
         tx.texts.write(Text::Protective, |out| {
             for (name, value) in fields {
@@ -120,6 +129,14 @@ pub(super) fn response(scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, fiel
                 out.push('\n');
             }
         });
+    }
+}
+
+/// Secrets by their look in headers that the bytes of the connection do not
+/// show: HTTP/2 packs them.
+fn shapes_of(scene: &mut Scene<'_, '_>, fields: &[Field<'_>]) {
+    for (_, value) in fields {
+        scene.shapes_of(value);
     }
 }
 

@@ -192,7 +192,7 @@ impl Http1 {
             tx.response.content_length = Some(len);
         }
         facts::answer(scene, exchange.index, status, &head.fields);
-        let (kind, peek) = (exchange.kind, Peek::of_answer(&exchange.tx));
+        let (kind, peek) = (exchange.kind, Peek::of_answer(&exchange.tx, &head.fields));
         let side = self.side(Role::Server);
         (side.body, side.peek, side.scans) = (0, peek, scans);
         if status == 101 {

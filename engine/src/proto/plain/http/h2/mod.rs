@@ -556,6 +556,7 @@ impl Http2 {
 impl Reader for Http2 {
     fn data(&mut self, scene: &mut Scene<'_, '_>, from: Role, bytes: &[u8]) -> Next {
         let mut rest = bytes;
+        scene.looked = true;
         self.side(from).promised = (0, 0);
         loop {
             if self.streams.done >= scene.cx.limits.http_transactions {

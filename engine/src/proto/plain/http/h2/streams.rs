@@ -563,7 +563,7 @@ fn answer(
     }
     name_grpc(scene, tx, Text::ResponseType);
     grpc_status(tx, &parts.fields);
-    stream.peeks[Role::Server.index()] = Peek::of_answer(tx);
+    stream.peeks[Role::Server.index()] = Peek::of_answer(tx, &parts.fields);
     stream.answering = true;
 }
 
