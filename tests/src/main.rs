@@ -6,6 +6,7 @@
 mod behaviour;
 mod cbom;
 mod decrypted;
+mod dns;
 mod flood;
 mod golden;
 mod http;
@@ -14,6 +15,7 @@ mod openssl;
 mod public;
 mod repeat;
 mod runs;
+mod secrets;
 mod seeds;
 mod streams;
 mod truth;
