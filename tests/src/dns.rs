@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Known differences, with their reasons: capture, kind, how many messages differ.
+///
+/// None so far. A name's bytes beyond ASCII are compared by their places alone.
 const EXPLAINED: &[(&str, &str, u64, &str)] = &[];
 
 /// Counts by kind of fact and what it says.
@@ -63,7 +65,7 @@ fn of_truth(truth: &Value) -> Counts {
             // tshark's word for the root, and names as they are compared.
             name: name.map(|name| match name {
                 "<Root>" => ".".to_owned(),
-                name => name.to_ascii_lowercase(),
+                name => seen(&name.to_ascii_lowercase()),
             }),
             qtype: text(message, "type").to_owned(),
             id: u64::from_str_radix(id, 16).expect("an identifier"),
@@ -74,8 +76,21 @@ fn of_truth(truth: &Value) -> Counts {
     counts
 }
 
-/// A name in which bytes are no longer escaped (RFC 1035 §5.1), but taken for
-/// UTF-8, as tshark does it.
+/// A name as far as tshark shows it: of bytes beyond ASCII, which it takes for
+/// UTF-8 by rules of its own, only where they stand.
+fn seen(name: &str) -> String {
+    let mut out = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_graphic() {
+            out.push(letter);
+        } else if !out.ends_with('\u{fffd}') {
+            out.push('\u{fffd}');
+        }
+    }
+    out
+}
+
+/// A name in which bytes are no longer escaped (RFC 1035 §5.1).
 fn as_utf8(name: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = name.as_bytes();
@@ -98,7 +113,7 @@ fn as_utf8(name: &str) -> String {
             }
         };
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    seen(&String::from_utf8_lossy(&bytes))
 }
 
 fn of_row(row: &Row, counts: &mut Counts) {
