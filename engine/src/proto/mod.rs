@@ -19,6 +19,7 @@ pub mod measure;
 pub mod dns;
 pub mod icmp;
 pub mod plain;
+pub mod destination;
 mod dtls;
 mod quic;
 mod inside;

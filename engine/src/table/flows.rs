@@ -3,6 +3,7 @@
 use super::column::{self as col, Column, Layout, signed, signed32};
 use super::writer::Row;
 use crate::flow::FlowRecord;
+use crate::proto::destination;
 use crate::proto::dns::suffix::registered;
 use arrow_schema::DataType;
 use std::net::IpAddr;
@@ -207,6 +208,10 @@ impl Row for FlowRecord {
                 },
             )
             .content(),
+            col::text_opt(
+                ("destination_class", "", "Which service of those that agents talk to its name is, by `rules/destinations.tsv`: `llm`, `mcp`, `package_registry`, `code_host`, `search_api`; null for any other."),
+                |f: &Self| f.server_name.as_deref().and_then(destination::of_name),
+            ),
             col::boolean_opt(
                 ("dst_allowed", "", "The policy's allowlist names the destination; null without a list."),
                 |f: &Self| f.dst_allowed,

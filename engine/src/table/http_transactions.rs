@@ -8,6 +8,7 @@ use crate::control::ns03::{self, Protection};
 use crate::evidence::PacketRef;
 use crate::flow::FlowHead;
 use crate::policy::Policy;
+use crate::proto::destination;
 use crate::proto::plain::http::{Carrier, HttpCredential, HttpTransaction, Jwt, Text};
 use crate::time::CaptureTime;
 use std::borrow::Cow;
@@ -490,13 +491,22 @@ impl Row for HttpRow {
                 ),
                 Text::RpcMethod,
             ),
-            text(
+            col::text_opt(
                 (
                     "model",
                     "",
-                    "`model` of a JSON request, as LLM APIs have it.",
+                    "The language model that a request names: `model` of its JSON, else as its path has it. Prompts and answers are not kept.",
                 ),
-                Text::Model,
+                |row: &Self| destination::model(&row.tx),
+            )
+            .content(),
+            col::text_opt(
+                (
+                    "destination_class",
+                    "",
+                    "Which service of those that agents talk to: `mcp` by what is spoken, else by host or path as `rules/destinations.tsv` has them; null for any other.",
+                ),
+                |row: &Self| destination::of_transaction(&row.tx),
             ),
             col::list_text(
                 (
