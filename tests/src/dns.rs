@@ -122,7 +122,7 @@ fn of_row(row: &Row, counts: &mut Counts) {
     }
     let unsigned = |column| runs::number(row, column).and_then(|value| u64::try_from(value).ok());
     let message = |rcode| Message {
-        name: row.get("query").and_then(Value::as_str).map(str::to_owned),
+        name: row.get("query").and_then(Value::as_str).map(as_utf8),
         qtype: unsigned("qtype").unwrap_or_default().to_string(),
         id: unsigned("trans_id").unwrap_or_default(),
         rcode,
