@@ -69,8 +69,11 @@ fn take_one(
 
 fn finding(meta: &'static Meta, found: Found) -> Finding {
     let (ts_first, ts_last) = found.trail.span();
-    let flow_count = found.trail.count();
+    let rows = found.trail.count();
+    let kept = found.trail.kept();
     let (flow_ids, evidence) = found.trail.into_parts();
+    // Several rows of one flow are one flow; beyond those kept each counts.
+    let flow_count = flow_ids.len() as u64 + rows.saturating_sub(kept);
     let destination = bounded(&found.destination).to_owned();
     let mut src = String::new();
     put_address(&mut src, found.src);

@@ -645,8 +645,12 @@ fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Findi
     let meta = meta_of(key.check_id);
     let seen = subject.seen.into_sorted();
     let mut flow_ids: Vec<FlowId> = seen.iter().map(|(_, flow, _)| *flow).collect();
+    let kept = flow_ids.len() as u64;
     flow_ids.sort_unstable();
     flow_ids.dedup();
+    // Several requests of one flow are one flow; what is beyond those that are
+    // kept is counted one by one.
+    let flow_count = flow_ids.len() as u64 + subject.count.saturating_sub(kept);
     let (_, _, _, reason) = subject.reason;
     let seen_when = if subject.count == 1 {
         format!("once at {}", subject.first)
@@ -685,7 +689,7 @@ fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Findi
             .map(|(_, _, at)| *at)
             .collect(),
         flow_ids,
-        flow_count: subject.count,
+        flow_count,
         destination: key.destination,
         detail: key.detail,
         prevalence_hosts: hosts,

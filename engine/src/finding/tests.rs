@@ -197,6 +197,22 @@ fn a_finding_keeps_the_first_thousand_flows_and_twenty_packets() {
 }
 
 #[test]
+fn several_requests_of_one_flow_are_one_flow() {
+    let mut gatherer = Gatherer::new(&Policy::built_in());
+    for (flow, seconds) in [(7, 1), (7, 2), (9, 3), (7, 4)] {
+        let ended = of_plain(flow, seconds, plain("telnet"));
+        add(&mut gatherer, &Policy::built_in(), &ended);
+    }
+    let judged = gatherer.finish(&Policy::built_in(), Vec::new(), 1);
+    let [finding] = judged.findings.as_slice() else {
+        panic!("{:?}", judged.findings)
+    };
+    assert_eq!(finding.flow_ids, [FlowId(7), FlowId(9)]);
+    assert_eq!(finding.flow_count, 2);
+    assert!(finding.explanation.contains("4 times"));
+}
+
+#[test]
 fn a_flow_counts_once_however_often_it_renegotiates() {
     let (flow, mut facts) = of_tls(1, 0, tls(0x0301, 0xc02f));
     facts.tls = vec![facts.tls[0].clone(), facts.tls[0].clone()];

@@ -164,6 +164,11 @@ impl Trail {
         self.count
     }
 
+    /// Rows that are kept.
+    pub fn kept(&self) -> u64 {
+        self.seen.len().min(self.most) as u64
+    }
+
     /// Time of the first and of the last row taken.
     pub fn span(&self) -> (CaptureTime, CaptureTime) {
         self.span.unwrap_or_default()
@@ -335,7 +340,7 @@ mod tests {
         for ts in [9, 2, 7, 4, 8, 1, 3] {
             trail.push(seen(ts, u64::try_from(ts).unwrap()));
         }
-        assert_eq!(trail.count(), 7);
+        assert_eq!((trail.count(), trail.kept()), (7, 3));
         let (first, last) = trail.span();
         assert_eq!((first.as_nanos(), last.as_nanos()), (1, 9));
         let (flows, packets) = trail.into_parts();
