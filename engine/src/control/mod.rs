@@ -511,6 +511,7 @@ mod tests {
             ("NS-04.known_c2", "critical"),
             ("NS-04.long_connection", "low"),
             ("NS-04.periodic_beaconing", "high"),
+            ("NS-04.rare_tls_client", "low"),
             ("NS-04.slow_exfiltration", "medium"),
             ("NS-04.unknown_destination", "high"),
             ("NS-04.volume_daily", "high"),

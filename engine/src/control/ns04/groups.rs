@@ -1,11 +1,41 @@
 //! Destinations that belong together: names of one registered domain, addresses
 //! of one network.
 
+use super::{NameId, Names};
 use crate::proto::dns::suffix;
+use foldhash::quality::RandomState;
+use hashbrown::HashMap;
 use std::net::IpAddr;
 
 /// A registered domain, or a network of addresses.
 pub(super) type GroupId = u32;
+
+/// Numbers the groups of destinations; each destination is looked at once.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    of: Vec<Option<GroupId>>,
+    ids: HashMap<String, GroupId, RandomState>,
+}
+
+impl Groups {
+    /// The group of a destination.
+    pub(super) fn of(&mut self, names: &Names, destination: NameId) -> GroupId {
+        let index = destination.index();
+        if self.of.len() <= index {
+            self.of.resize(index + 1, None);
+        }
+        if let Some(Some(known)) = self.of.get(index) {
+            return *known;
+        }
+        let next = GroupId::try_from(self.ids.len()).unwrap_or(GroupId::MAX);
+        let name = group_name(names.text(destination));
+        let group = *self.ids.entry(name).or_insert(next);
+        if let Some(slot) = self.of.get_mut(index) {
+            *slot = Some(group);
+        }
+        group
+    }
+}
 
 /// The registered domain of a name, the network of an address: /24 and /48.
 pub(super) fn group_name(destination: &str) -> String {
@@ -40,5 +70,11 @@ mod tests {
         ] {
             assert_eq!(group_name(destination), expected);
         }
+        let mut names = Names::new(9);
+        let [a, b, c] =
+            ["a.example.org", "b.example.org", "c.example.net"].map(|text| names.number(text));
+        let mut groups = Groups::default();
+        let [a, b, c] = [a, b, c].map(|id| groups.of(&names, id));
+        assert!(a == b && a != c);
     }
 }

@@ -22,6 +22,7 @@ mod information;
 mod known_c2;
 mod long_connection;
 mod periodic_beaconing;
+mod rare_tls_client;
 mod rows;
 mod slow_exfiltration;
 mod subjects;
@@ -109,6 +110,7 @@ pub static DETECTORS: &[&dyn Behaviour] = &[
     &known_c2::KnownC2,
     &long_connection::LongConnection,
     &periodic_beaconing::PeriodicBeaconing,
+    &rare_tls_client::RareTlsClient,
     &slow_exfiltration::SlowExfiltration,
     &unknown_destination::UnknownDestination,
     &volume::VOLUME_DAILY,

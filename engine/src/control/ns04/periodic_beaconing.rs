@@ -18,7 +18,7 @@ mod report;
 mod score;
 
 use super::catalogue;
-use super::groups::{GroupId, group_name};
+use super::groups::{GroupId, Groups, group_name};
 use super::subjects::{Subjects, say_left_out, trail_room};
 use super::{
     Behaviour, Columns, Detector, Judgement, NO_PATTERN, NameId, Rows, SECOND_NS, Scene, Tally,
@@ -69,9 +69,8 @@ impl Behaviour for PeriodicBeaconing {
             most_found: policy.limits.max_findings,
             most_events: policy.limits.behaviour_events,
             pass: Pass::Counting,
-            group_of: Vec::new(),
+            groups_of: Groups::default(),
             groups: Subjects::new(policy),
-            networks: HashMap::default(),
             kept: usize::MAX,
             hosts: Subjects::new(policy),
             goals: HashMap::default(),
@@ -125,9 +124,7 @@ struct Looking {
     most_found: usize,
     most_events: usize,
     pass: Pass,
-    /// Group of each destination, by its number.
-    group_of: Vec<Option<GroupId>>,
-    networks: HashMap<String, GroupId, RandomState>,
+    groups_of: Groups,
     groups: Subjects<Key, Count>,
     /// Events kept of one key.
     kept: usize,
@@ -274,23 +271,7 @@ impl Looking {
         if !src.is_some() || !to.is_some() || matches!(proto, 1 | 58) {
             return None;
         }
-        let index = to.index();
-        if self.group_of.len() <= index {
-            self.group_of.resize(index + 1, None);
-        }
-        let known = self.group_of.get(index).copied().flatten();
-        let group = match known {
-            Some(group) => group,
-            None => {
-                let name = group_name(rows.names().text(to));
-                let next = GroupId::try_from(self.networks.len()).unwrap_or(GroupId::MAX);
-                let group = *self.networks.entry(name).or_insert(next);
-                if let Some(slot) = self.group_of.get_mut(index) {
-                    *slot = Some(group);
-                }
-                group
-            }
-        };
+        let group = self.groups_of.of(rows.names(), to);
         // Whoever asks for the destination alone gets all sources in one series.
         if self.by_destination {
             return Some((NameId::NONE, group, 0));
@@ -388,7 +369,10 @@ impl Looking {
                 }
             }
             let room = self.kept.saturating_mul(2);
-            let events = self.events.entry(key).or_default();
+            // The room is known: a vector that doubles would take it twice.
+            let most = (count.flows as usize).min(self.kept).saturating_add(1);
+            let fresh = || Vec::with_capacity(most);
+            let events = self.events.entry(key).or_insert_with(fresh);
             if events.len() < room {
                 events.push(Event {
                     ts_ns,

@@ -61,7 +61,7 @@ pub(super) fn say_left_out(judgement: &mut Judgement, left_out: u64, what: &str)
 
 /// Rows that all trails of one detector hold together, once it knows how many
 /// findings there will be.
-const TRAIL_ROWS: usize = 4 << 20;
+const TRAIL_ROWS: usize = 2 << 20;
 
 /// Rows kept of each of so many findings.
 pub(super) fn trail_room(findings: usize) -> usize {

@@ -177,3 +177,22 @@ pub(crate) const SLOW_SPREAD: f64 = 0.25;
 pub(crate) const SLOW_DESTINATIONS: usize = 20;
 /// Bytes sent from which on being far says something.
 pub(crate) const SLOW_OUTLIER_BYTES: u64 = 1 << 20;
+
+// Rare TLS clients.
+
+/// Handshakes of a host from which on it has a habit ...
+pub(crate) const TLS_HANDSHAKES: u64 = 20;
+/// ... and destinations beyond this one.
+pub(crate) const TLS_DESTINATIONS: usize = 5;
+/// Handshakes of the client: once is chance.
+pub(crate) const TLS_REPEATS: u64 = 3;
+/// Score of a client for one destination alone.
+pub(crate) const TLS_SCORE: f64 = 0.4;
+/// Its server has no name.
+pub(crate) const TLS_NAMELESS: f64 = 0.2;
+/// Its server's certificate fails.
+pub(crate) const TLS_FAILS: f64 = 0.2;
+/// Other hosts go there as well.
+pub(crate) const TLS_SHARED: f64 = 0.2;
+/// Score from which on it is of medium severity.
+pub(crate) const TLS_MEDIUM: f64 = 0.6;
