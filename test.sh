@@ -43,6 +43,8 @@ cargo test --quiet --workspace
 step "alerts against rsyslog"
 cargo build --quiet
 tests/rsyslog.sh
+step "alerts against an HTTPS server"
+tests/webhook.sh
 
 step "crafted samples are what their script makes"
 made=$(mktemp -d)

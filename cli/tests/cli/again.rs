@@ -3,6 +3,7 @@
 use crate::capture;
 use crate::support::{Ended, Place, text};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A place with an analysed capture; its run.
@@ -73,6 +74,64 @@ fn the_same_policy_gives_the_same_bytes() {
     // And once more, of what was judged again.
     let third = rescored(&place, &again, &[]);
     assert!(bytes(&run, "findings") == bytes(&third, "findings"));
+}
+
+/// Samples that between them have findings of all four controls.
+#[test]
+fn runs_with_findings_of_every_control_are_judged_again_byte_for_byte() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples");
+    let root = samples.join("certificates/root.pem");
+    let place = Place::new();
+    let mut seen = BTreeSet::new();
+    for sample in [
+        "agent.pcap",
+        "api-open.pcap.zst",
+        "certificates/expired-accepted.pcap",
+        "tunnels/iodine-txt.pcap",
+    ] {
+        let (path, out) = (samples.join(sample), sample.replace('/', "-"));
+        let arguments = [
+            "analyze",
+            text(&path),
+            "--out",
+            &out,
+            "--trust-store",
+            text(&root),
+            "--json",
+        ];
+        let document = json(&place.run_keyed(&arguments).code(0).stdout);
+        let findings = document["findings"].as_array().expect("findings");
+        seen.extend(findings.iter().map(|finding| {
+            let id = finding["check_id"].as_str().expect("an id");
+            id.split('.').next().expect("a control").to_owned()
+        }));
+        let run = place.path(document["folder"].as_str().expect("a folder"));
+        let again = rescored(&place, &run, &[]);
+        for table in TABLES {
+            assert!(
+                bytes(&run, table) == bytes(&again, table),
+                "{sample}: {table} differs"
+            );
+        }
+        // With an indicator added it is found, and the rest is as it was.
+        let host = findings[0]["dst_ip"].as_str().expect("an address");
+        place.write("one.txt", format!("{host}\n"));
+        let base = ["rescore", text(&run), "--out", "again", "--json"];
+        let added = place.run_keyed(&[&base[..], &["--indicators", "one.txt"]].concat());
+        let added = json(&added.code(0).stdout);
+        let list = added["findings"].as_array().expect("findings");
+        let (hits, rest): (Vec<&Value>, Vec<&Value>) = list
+            .iter()
+            .partition(|finding| finding["check_id"] == "NS-04.indicator");
+        assert!(!hits.is_empty(), "{sample}: {host} is not found");
+        assert_eq!(rest, findings.iter().collect::<Vec<_>>(), "{sample}");
+    }
+    assert_eq!(
+        seen,
+        ["NS-01", "NS-02", "NS-03", "NS-04"]
+            .map(str::to_owned)
+            .into()
+    );
 }
 
 #[test]
