@@ -5,7 +5,7 @@ use crate::Outcome;
 use crate::args::Analyze;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
-use crate::render::{alerts, json, summary};
+use crate::render::{alerts, json, rules, summary};
 use crate::sandbox;
 use crate::screen::{self, Screen};
 use crate::secret::{EnvironmentKey, sealing_key};
@@ -51,7 +51,7 @@ pub fn run(
             arguments.results.alert_timeout,
         )
     };
-    let rules = crate::rules::prepare(
+    let asked = crate::rules::prepare(
         &arguments.rules,
         std::slice::from_ref(&arguments.results.out),
         &arguments.results.out,
@@ -83,7 +83,7 @@ pub fn run(
         key_logs,
         validator,
         indicators,
-        rules,
+        rules: asked,
         alerts: outgoing.is_some(),
         threads: arguments.threads.map(usize::from),
         chunk_bytes: arguments.chunk_size,
@@ -121,6 +121,9 @@ pub fn run(
     } else {
         let key_file = arguments.key.key_file.as_deref();
         let mut text = summary::summary(&report, request.hash, key_file, screen);
+        if let Some(set) = &request.rules {
+            text.push_str(&rules::section(&set.rules, &report.findings, screen));
+        }
         if let Some(told) = &told {
             text.push_str(&alerts::section(told, key_file, screen));
         }

@@ -8,7 +8,7 @@ use crate::args::{Match, Rescore};
 use crate::escape;
 use crate::interrupt::Interrupt;
 use crate::render::verify::State;
-use crate::render::{alerts, json, summary};
+use crate::render::{alerts, json, rules, summary};
 use crate::sandbox;
 use crate::screen::{self, Screen};
 use crate::secret::{EnvironmentKey, keys_at_hand, sealing_key};
@@ -92,7 +92,7 @@ pub fn run(
         _ => None,
     };
     let runs = std::slice::from_ref(&arguments.run);
-    let rules = crate::rules::prepare(
+    let asked = crate::rules::prepare(
         &arguments.rules,
         &sandbox::run_folders(runs),
         &arguments.results.out,
@@ -120,7 +120,7 @@ pub fn run(
         out_dir: arguments.results.out,
         policy_name,
         indicators: set,
-        rules,
+        rules: asked,
         alerts: outgoing.is_some(),
         key,
         command_line,
@@ -150,6 +150,9 @@ pub fn run(
             escape::line(&request.manifest.run_id)
         );
         text.push_str(&summary::summary(&report, true, key_file, screen));
+        if let Some(set) = &request.rules {
+            text.push_str(&rules::section(&set.rules, &report.findings, screen));
+        }
         if let Some(told) = &told {
             text.push_str(&alerts::section(told, key_file, screen));
         }

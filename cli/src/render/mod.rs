@@ -6,6 +6,7 @@ pub mod audit;
 pub mod findings;
 pub mod json;
 pub mod junit;
+pub mod rules;
 pub mod summary;
 pub mod verify;
 

@@ -158,6 +158,8 @@ fn what_rules_find_counts_for_exit_codes_and_is_told() {
     ];
     let ended = place.run_keyed(&arguments).code(1);
     assert!(ended.stderr.contains("rules/b.yaml:1: "), "{ended:?}");
+    let told = "RULES  1 rule, 1 found something; 1 could not be read\n  CRITICAL  RULE.all All: 1 finding";
+    assert!(ended.stdout.contains(told), "{}", ended.stdout);
     let posts = posts.lock().expect("unpoisoned");
     assert_eq!(posts.len(), 1);
     let alert: Value = serde_json::from_str(&posts[0].body).expect("JSON");
