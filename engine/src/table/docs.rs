@@ -38,8 +38,28 @@ pub fn markdown() -> String {
     kinds(&mut out);
     table::<CoverageRow>(&mut out);
     table::<Verdict>(&mut out);
+    out.push_str(LEFT_OUT);
     out
 }
+
+/// Columns that other tools have for the same rows, and why they are not here.
+const LEFT_OUT: &str = "\n## What is not here, and why\n\n\
+    | table | column of other tools | why, and where to look instead |\n|---|---|---|\n\
+    | `http_transactions` | file id, digests of bodies | Bodies are measured while they pass and never kept; to hash \
+    each would cost as much as all the rest. `request_body_bytes`, `request_entropy` and `base64_max_run_bytes` tell what there is of one. |\n\
+    | `http_transactions` | who the client is, for rate limits | It is the flow's source, `src_ip`: a key of another kind \
+    would need the policy of one's servers. |\n\
+    | `http_transactions` | flow that followed a redirect to `https` | Not known when the row is written; \
+    `NS-01.http_upgrade` looks for it over the whole run and names the flows. |\n\
+    | `http_transactions` | whether a token's signature holds | No capture shows the key: `jwt_state` says `unverified`, never that it is good. |\n\
+    | `http_transactions` | requests of HTTP/3 | Not read, also where QUIC is opened by a key log: its flow says `quic` alone. |\n\
+    | `http_transactions` | `scheme` of most rows | HTTP/1 states it in absolute targets alone. |\n\
+    | `http_transactions` | `rpc_method`, `model` from events | Requests are read for them, answers are not. |\n\
+    | `dns_queries` | flows to the addresses that were answered | The row is written before these begin: \
+    `flows.server_name_flow_id` points back to the answer. |\n\
+    | `dns_queries` | score of a tunnel | One question proves nothing: `NS-04.dns_tunneling` scores a domain over the whole run, in `findings`. |\n\
+    | `dns_queries` | authority and additional records | Counted in `answer_bytes`; EDNS is read of them. |\n\
+    | `dns_queries` | DNS within TLS, HTTPS or QUIC without secrets | Only named, as `service` of its flow. |\n";
 
 fn table<R: Row>(out: &mut String) {
     let _ = write!(

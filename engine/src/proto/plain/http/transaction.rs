@@ -548,6 +548,32 @@ mod tests {
         assert_eq!(texts.get(Text::Server), None);
     }
 
+    /// A header that is repeated is kept each time until the last one counts, and
+    /// a text is whole before it is cut: what comes behind keeps its place.
+    #[test]
+    fn texts_behind_64_kib_keep_their_place() {
+        let mut texts = Texts::default();
+        texts.write(Text::Path, |out| out.push_str(&"/p".repeat(100_000)));
+        for number in 0..300 {
+            let value = format!("{number:03} {}", "w ".repeat(300));
+            texts.set(Text::Referrer, value.as_bytes());
+        }
+        assert!(texts.buffer.len() > 1 << 16);
+        texts.set(Text::UserAgent, b"last");
+        texts.write(Text::Protective, |out| {
+            out.push_str(&"x: y\n".repeat(50_000))
+        });
+        texts.set(Text::Server, b"behind");
+        assert_eq!(texts.get(Text::UserAgent), Some("last"));
+        assert_eq!(texts.get(Text::Server), Some("behind"));
+        assert!(
+            texts
+                .get(Text::Referrer)
+                .is_some_and(|text| text.starts_with("299 w w"))
+        );
+        assert_eq!(texts.get(Text::Path).map(str::len), Some(Text::Path.max()));
+    }
+
     #[test]
     fn oddities_have_names_of_their_own() {
         let mut all = Oddities::default();
