@@ -185,6 +185,29 @@ fn samples_show_what_they_were_made_to_show() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
+/// What an agent asks a model or a tool, and what it is answered, is in no table.
+#[test]
+fn prompts_and_answers_stand_nowhere() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let capture = samples().join("agent-api.pcap.zst");
+    let report = runs::run(&capture, out.path(), &How::default()).expect("a run");
+    let mut tables = 0;
+    for (name, _) in runs::table_bytes(&report.folder) {
+        let name = name.trim_end_matches(".parquet");
+        let rows = format!("{:?}", runs::table(&report.folder, name)).to_ascii_lowercase();
+        for said in [
+            "what is the weather",
+            "utrecht",
+            "it rains",
+            "not-a-secret-of-anyone",
+        ] {
+            assert!(!rows.contains(said), "{said:?} stands in {name}");
+        }
+        tables += 1;
+    }
+    assert!(tables > 8, "only {tables} tables");
+}
+
 #[test]
 fn crafted_samples_are_what_the_generator_writes() {
     let out = tempfile::tempdir().expect("a temporary folder");
