@@ -73,10 +73,14 @@ fn certificates_are_those_that_tshark_decrypts() {
     }
 }
 
-/// A little-endian pcapng's blocks.
 fn blocks(name: &str) -> Vec<Vec<u8>> {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/decrypted");
-    let bytes = std::fs::read(samples.join(name)).expect("the sample is there");
+    blocks_of(&samples.join(name))
+}
+
+/// A little-endian pcapng's blocks.
+pub fn blocks_of(path: &Path) -> Vec<Vec<u8>> {
+    let bytes = std::fs::read(path).expect("the sample is there");
     let mut rest = bytes.as_slice();
     let mut blocks = Vec::new();
     while let Some(len) = rest.get(4..8) {

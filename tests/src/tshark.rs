@@ -435,71 +435,123 @@ fn spoiled(log: &str) -> String {
         .collect()
 }
 
+/// The same capture without its secrets, and these as a key log.
+fn apart(path: &Path, into: &Path) -> (PathBuf, String) {
+    let mut log = String::new();
+    let mut without = Vec::new();
+    for block in crate::decrypted::blocks_of(path) {
+        if block.starts_with(&[10, 0, 0, 0]) {
+            // Type, length, kind of secrets, their length; then they.
+            let len = u32::from_le_bytes(block[12..16].try_into().expect("four bytes"));
+            log += &String::from_utf8_lossy(&block[16..16 + len as usize]);
+        } else {
+            without.extend(block);
+        }
+    }
+    let capture = into.join(path.file_name().expect("a file"));
+    std::fs::write(&capture, without).expect("written");
+    (capture, log)
+}
+
+/// Nothing is seen with wrong secrets that is not seen without any, and it is
+/// said; a part of the right ones shows a part of the same. Gives what all of
+/// them show, and what each label alone does.
+fn spoil(name: &str, capture: &Path, log: &str) -> (Seen, Vec<(&'static str, Seen)>) {
+    let work = tempfile::tempdir().expect("a temporary folder");
+    let file = work.path().join("keys.log");
+    std::fs::write(&file, log).expect("written");
+    let whole = of_run(capture, Some(&file));
+    let without = of_run(capture, None);
+    std::fs::write(&file, spoiled(log)).expect("written");
+    let wrong = of_run(capture, Some(&file));
+    assert_eq!(wrong.seen, without.seen, "{name}");
+    assert_eq!(wrong.requests.len(), without.requests.len(), "{name}");
+    let mut failures = 0;
+    for row in &wrong.handshakes {
+        assert_eq!(row["decrypted"], json!(false), "{name}: {row}");
+        failures += usize::from(row["decryption_failure"].is_string());
+        if row["version_num"] == json!(0x0304) && row["resumed"] != json!(true) {
+            assert_eq!(row["cert_visibility"], "encrypted", "{name}");
+            let chain = list(row, "checks")
+                .iter()
+                .find(|check| check["check_id"] == "NS-02.chain");
+            let outcome = chain.map(|check| text(check, "outcome"));
+            assert_eq!(outcome, Some("not_observed"), "{name}: {row}");
+        }
+    }
+    assert!(failures > 0, "{name}: no failure is said");
+    let labels = [
+        "CLIENT_EARLY",
+        "CLIENT_HANDSHAKE",
+        "SERVER_HANDSHAKE",
+        "CLIENT_TRAFFIC",
+        "SERVER_TRAFFIC",
+    ];
+    let mut parts = Vec::new();
+    for label in labels.into_iter().filter(|label| log.contains(label)) {
+        let part: Vec<&str> = log.lines().filter(|line| line.starts_with(label)).collect();
+        std::fs::write(&file, part.join("\n")).expect("written");
+        let part = of_run(capture, Some(&file)).seen;
+        let [_, more] = differences(&whole.seen.chains, &part.chains);
+        assert!(more.is_empty(), "{name} {label}: {more:?}");
+        for line in &part.requests {
+            // Of a request whose answer stays closed, the status is missing.
+            let (asked, status) = line.rsplit_once(' ').unwrap_or_default();
+            let known = whole.seen.requests.iter().any(|whole| {
+                whole == line || status.is_empty() && whole.starts_with(&format!("{asked} "))
+            });
+            // Early data that was refused is told only by who knows the answer.
+            let early = label == "CLIENT_EARLY";
+            assert!(known || early, "{name} {label}: {line}");
+        }
+        parts.push((label, part));
+    }
+    (whole.seen, parts)
+}
+
 #[test]
 fn wrong_and_partial_secrets_show_nothing_that_is_not_there() {
-    let Some(folder) = public::folder("wrong_and_partial_secrets_show_nothing_that_is_not_there")
-    else {
+    let work = tempfile::tempdir().expect("a temporary folder");
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples");
+    for name in [
+        "http2-tls.pcapng",
+        "decrypted/client-certificate.pcapng",
+        "decrypted/compressed-brotli.pcapng",
+        "decrypted/curl.pcapng",
+        "decrypted/early-data.pcapng",
+        "decrypted/key-update.pcapng",
+        "decrypted/renegotiation.pcapng",
+        "decrypted/resumption-psk.pcapng",
+        "decrypted/tls10-cbc.pcapng",
+        "decrypted/tls_ecdhe_rsa_with_aes_128_cbc_sha256.pcapng",
+        "decrypted/tls_ecdhe_rsa_with_aes_128_gcm_sha256.pcapng",
+        "decrypted/tls_ecdhe_rsa_with_chacha20_poly1305_sha256.pcapng",
+    ] {
+        let (capture, log) = apart(&samples.join(name), work.path());
+        assert!(!log.is_empty(), "{name}");
+        let (whole, _) = spoil(name, &capture, &log);
+        assert!(!whole.requests.is_empty(), "{name}");
+    }
+    let Some(folder) = public::folder("wrong and partial secrets of public captures") else {
         return;
     };
-    let work = tempfile::tempdir().expect("a temporary folder");
     for (name, path, log) in public_cases(&folder) {
         let Some(log) = log else { continue };
-        let whole = of_run(&path, Some(&log));
-        let without = of_run(&path, None);
         let log = std::fs::read_to_string(log).expect("the key log is readable");
-        let other = work.path().join("other.log");
-        // Wrong ones: as if there were none, and it is said.
-        std::fs::write(&other, spoiled(&log)).expect("written");
-        let wrong = of_run(&path, Some(&other));
-        assert_eq!(wrong.seen, without.seen, "{name}");
-        assert_eq!(wrong.requests.len(), without.requests.len(), "{name}");
-        let mut failures = 0;
-        for row in &wrong.handshakes {
-            assert_eq!(row["decrypted"], json!(false), "{name}: {row}");
-            failures += usize::from(row["decryption_failure"].is_string());
-            if row["version_num"] == json!(0x0304) && !row["resumed"].as_bool().unwrap_or(false) {
-                assert_eq!(row["cert_visibility"], "encrypted", "{name}");
-                let chain = list(row, "checks")
-                    .iter()
-                    .find(|check| check["check_id"] == "NS-02.chain");
-                let outcome = chain.map(|check| text(check, "outcome"));
-                assert_eq!(outcome, Some("not_observed"), "{name}: {row}");
-            }
-        }
-        assert!(failures > 0, "{name}: no failure is said");
-        // A part of them: a part of the same.
-        let labels = [
-            "CLIENT_HANDSHAKE",
-            "SERVER_HANDSHAKE",
-            "CLIENT_TRAFFIC",
-            "SERVER_TRAFFIC",
-        ];
-        for kept in labels.iter().filter(|label| log.contains(**label)) {
-            let part: Vec<&str> = log.lines().filter(|line| line.starts_with(kept)).collect();
-            std::fs::write(&other, part.join("\n")).expect("written");
-            let part = of_run(&path, Some(&other)).seen;
-            let [chains, more] = differences(&whole.seen.chains, &part.chains);
-            assert!(more.is_empty(), "{name} {kept}: {more:?}");
-            // The server's handshake secret alone opens its certificates.
+        let (whole, parts) = spoil(&name, &path, &log);
+        for (label, part) in parts {
+            // The server's handshake secret alone opens its certificates, the
+            // client's first application secret its requests.
+            let [closed, _] = differences(&whole.chains, &part.chains);
             assert_eq!(
-                chains.is_empty(),
-                *kept == "SERVER_HANDSHAKE",
-                "{name} {kept}"
+                closed.is_empty(),
+                label == "SERVER_HANDSHAKE",
+                "{name} {label}"
             );
-            for line in &part.requests {
-                // Of a request whose answer stays closed, the status is missing.
-                let (asked, status) = line.rsplit_once(' ').unwrap_or_default();
-                let known = whole.seen.requests.iter().any(|whole| {
-                    whole == line || status.is_empty() && whole.starts_with(&format!("{asked} "))
-                });
-                assert!(known, "{name} {kept}: {line}");
-            }
-            let opens = *kept == "CLIENT_TRAFFIC";
             assert_eq!(
                 !part.requests.is_empty(),
-                opens,
-                "{name} {kept}: {:?}",
-                part.requests
+                label == "CLIENT_TRAFFIC",
+                "{name} {label}"
             );
         }
     }

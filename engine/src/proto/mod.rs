@@ -24,6 +24,8 @@ mod dtls;
 mod quic;
 mod inside;
 pub mod session;
+#[cfg(test)]
+pub(crate) mod stage;
 
 /// Which end of the flow sent something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +48,14 @@ impl Direction {
     /// 0 for the originator, 1 for the responder: an index into pairs.
     pub const fn index(self) -> usize {
         self as usize
+    }
+
+    /// This end's of a pair that has one for each.
+    pub const fn of<T>(self, [orig, resp]: &mut [T; 2]) -> &mut T {
+        match self {
+            Self::Orig => orig,
+            Self::Resp => resp,
+        }
     }
 }
 

@@ -6,12 +6,11 @@ use super::names::{entropy, label_measures, length, put_data, put_name, put_netb
 use super::pairs::Pairs;
 use super::{DnsQuery, Transport};
 use crate::anomaly::{AnomalyKind, AnomalyLog};
-use crate::evidence::PacketRef;
 use crate::policy::Limits;
 use crate::proto::Direction::{self, Orig, Resp};
+use crate::proto::LiveRow;
 use crate::proto::plain::testing::{deliver, hex, with_session};
-use crate::proto::x509::CertificateCache;
-use crate::proto::{Cx, LiveRow};
+use crate::proto::stage::Stage;
 use crate::time::CaptureTime;
 use proptest::prelude::*;
 
@@ -65,22 +64,11 @@ fn rows_of(
     limits: &Limits,
     turns: &[(Direction, i64, Vec<u8>)],
 ) -> (Vec<DnsQuery>, AnomalyLog, Vec<Broken>) {
-    let (mut anomalies, mut certificates) = (AnomalyLog::default(), CertificateCache::default());
-    let mut rows = Vec::new();
     let mut broken = Vec::new();
     let mut pairs = Pairs::new(transport);
-    let redactor = crate::proto::credential::Redactor::unkeyed();
-    let mut cx = Cx {
-        ts: CaptureTime::from_nanos(0),
-        packet: PacketRef::default(),
-        anomalies: &mut anomalies,
-        limits,
-        certificates: &mut certificates,
-        redactor: &redactor,
-        ports: (40_000, 53),
-        rows: &mut rows,
-        secrets: None,
-    };
+    let mut stage = Stage::new((40_000, 53));
+    stage.limits = limits.clone();
+    let mut cx = stage.cx(None);
     for (number, (from, seconds, bytes)) in turns.iter().enumerate() {
         cx.ts = CaptureTime::from_unix(*seconds, 0);
         cx.packet.frame = number as u64 + 1;
@@ -88,8 +76,8 @@ fn rows_of(
         assert!(pairs.heap_bytes() < 1 << 20);
     }
     pairs.end(&mut cx);
-    let rows = rows.into_iter().filter_map(dns).collect();
-    (rows, anomalies, broken)
+    let rows = stage.rows.into_iter().filter_map(dns).collect();
+    (rows, stage.anomalies, broken)
 }
 
 fn dns(row: LiveRow) -> Option<DnsQuery> {

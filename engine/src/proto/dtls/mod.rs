@@ -168,11 +168,7 @@ impl DtlsSession {
     }
 
     fn side(&mut self, direction: Direction) -> &mut Side {
-        let [orig, resp] = &mut self.sides;
-        match direction {
-            Direction::Orig => orig,
-            Direction::Resp => resp,
-        }
+        direction.of(&mut self.sides)
     }
 
     /// An encrypted record of DTLS 1.3, with the low bits of its epoch: 2 is the

@@ -4,14 +4,11 @@ use super::http::HttpTransaction;
 use super::registry::{DATAGRAM, Look, Match, STREAM};
 use super::{PlaintextFacts, StartTls};
 use crate::anomaly::AnomalyLog;
-use crate::evidence::PacketRef;
-use crate::policy::Limits;
 use crate::proto::Direction::{self, Orig, Resp};
 use crate::proto::secrets::KeyLog;
 use crate::proto::session::Session;
-use crate::proto::x509::CertificateCache;
+use crate::proto::stage::Stage;
 use crate::proto::{Cx, LiveRow, SessionFacts, Want};
-use crate::time::CaptureTime;
 
 /// One side's turn.
 pub(crate) type Turn = (Direction, Vec<u8>);
@@ -222,25 +219,12 @@ fn with_all(
     secrets: Option<&KeyLog>,
     body: impl FnOnce(&mut Session, &mut Cx<'_>),
 ) -> (SessionFacts, Vec<LiveRow>, AnomalyLog) {
-    let mut rows = Vec::new();
-    let (mut anomalies, limits) = (AnomalyLog::default(), Limits::default());
-    let mut certificates = CertificateCache::default();
-    let redactor = crate::proto::credential::Redactor::unkeyed();
-    let mut cx = Cx {
-        ts: CaptureTime::from_nanos(0),
-        packet: PacketRef::default(),
-        anomalies: &mut anomalies,
-        limits: &limits,
-        certificates: &mut certificates,
-        redactor: &redactor,
-        ports,
-        rows: &mut rows,
-        secrets,
-    };
+    let mut stage = Stage::new(ports);
+    let mut cx = stage.cx(secrets);
     let mut session = Session::default();
     body(&mut session, &mut cx);
     let facts = session.end(&mut cx);
-    (facts, rows, anomalies)
+    (facts, stage.rows, stage.anomalies)
 }
 
 /// As the reassembler does: what is not wanted is only counted. `skip` is none

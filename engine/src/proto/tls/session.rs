@@ -258,11 +258,7 @@ impl TlsSession {
     }
 
     fn side(&mut self, direction: Direction) -> &mut Side {
-        let [orig, resp] = &mut self.sides;
-        match direction {
-            Direction::Orig => orig,
-            Direction::Resp => resp,
-        }
+        direction.of(&mut self.sides)
     }
 
     /// A whole record header has been read.

@@ -1,12 +1,8 @@
 //! The TLS reader against hellos made by hand (RFC 8446 §4.1).
 
 use super::*;
-use crate::anomaly::AnomalyLog;
-use crate::evidence::PacketRef;
-use crate::policy::Limits;
+use crate::proto::stage::Stage;
 use crate::proto::tls::Version;
-use crate::proto::x509::CertificateCache;
-use crate::time::CaptureTime;
 
 fn record(kind: u8, body: &[u8]) -> Vec<u8> {
     let len = u16::try_from(body.len()).expect("small").to_be_bytes();
@@ -30,21 +26,8 @@ fn hello(kind: u8, middle: &[u8], extensions: &[u8]) -> Vec<u8> {
 
 /// What each direction says in turn, and the handshakes that are seen.
 fn read(turns: &[(Direction, Vec<u8>)]) -> Vec<TlsHandshake> {
-    let limits = Limits::default();
-    let (mut anomalies, mut certificates) = (AnomalyLog::default(), CertificateCache::default());
-    let mut rows = Vec::new();
-    let redactor = crate::proto::credential::Redactor::unkeyed();
-    let mut cx = Cx {
-        ts: CaptureTime::from_nanos(0),
-        packet: PacketRef::default(),
-        anomalies: &mut anomalies,
-        limits: &limits,
-        certificates: &mut certificates,
-        redactor: &redactor,
-        ports: (50_000, 443),
-        rows: &mut rows,
-        secrets: None,
-    };
+    let mut stage = Stage::new((50_000, 443));
+    let mut cx = stage.cx(None);
     let mut session = TlsSession::new("tcp".into());
     for (direction, bytes) in turns {
         session.data(&mut cx, *direction, bytes);

@@ -1,14 +1,12 @@
 //! Answers and flows in the order of their packets, and the names that follow.
 
 use super::*;
-use crate::anomaly::AnomalyLog;
 use crate::control::testing::{at, flow};
 use crate::evidence::PacketRef;
 use crate::flow::FlowHead;
-use crate::policy::Limits;
+use crate::proto::Direction;
 use crate::proto::dns::pairs::Pairs;
-use crate::proto::x509::CertificateCache;
-use crate::proto::{Cx, Direction};
+use crate::proto::stage::Stage;
 
 const CLIENT: [u8; 4] = [10, 0, 0, 1];
 const OTHER: [u8; 4] = [10, 0, 0, 2];
@@ -33,20 +31,9 @@ fn message(response: bool, name: &str, addresses: &[[u8; 4]]) -> Vec<u8> {
 
 /// An answer to `client` at a packet, of the same second.
 fn answer(packet: u64, client: [u8; 4], name: &str, addresses: &[[u8; 4]], asked: bool) -> Live {
-    let (mut anomalies, mut certificates) = (AnomalyLog::default(), CertificateCache::default());
-    let (mut rows, limits) = (Vec::new(), Limits::default());
-    let redactor = crate::proto::credential::Redactor::unkeyed();
-    let mut cx = Cx {
-        ts: at(i64::try_from(packet).unwrap()),
-        packet: PacketRef::default(),
-        anomalies: &mut anomalies,
-        limits: &limits,
-        certificates: &mut certificates,
-        redactor: &redactor,
-        ports: (40_000, 53),
-        rows: &mut rows,
-        secrets: None,
-    };
+    let mut stage = Stage::new((40_000, 53));
+    let mut cx = stage.cx(None);
+    cx.ts = at(i64::try_from(packet).unwrap());
     let mut pairs = Pairs::new(Transport::Udp);
     if asked {
         pairs.message(&mut cx, Direction::Orig, &message(false, name, &[]), true);
@@ -69,7 +56,7 @@ fn answer(packet: u64, client: [u8; 4], name: &str, addresses: &[[u8; 4]], asked
             ip_proto: 17,
             scope: 0,
         },
-        row: rows.pop().unwrap(),
+        row: stage.rows.pop().unwrap(),
     }
 }
 

@@ -3,12 +3,10 @@
 
 use super::opener::{HEADER, Kind, Opener, Protection};
 use super::*;
-use crate::anomaly::{AnomalyKind, AnomalyLog};
-use crate::policy::Limits;
+use crate::anomaly::AnomalyKind;
+use crate::proto::stage::Stage;
 use crate::proto::tls::{CertVisibility, Plain, TlsHandshake, TlsSession};
-use crate::proto::x509::CertificateCache;
 use crate::proto::{Cx, Direction};
-use crate::time::CaptureTime;
 use proptest::prelude::*;
 use ring::aead;
 use std::io::Write as _;
@@ -200,21 +198,8 @@ fn read(
     turns: &[(Direction, Option<&[u8]>, u64)],
     secrets: Option<&KeyLog>,
 ) -> (Vec<TlsHandshake>, Heard, u64) {
-    let limits = Limits::default();
-    let (mut anomalies, mut certificates) = (AnomalyLog::default(), CertificateCache::default());
-    let mut rows = Vec::new();
-    let redactor = crate::proto::credential::Redactor::unkeyed();
-    let mut cx = Cx {
-        ts: CaptureTime::from_nanos(0),
-        packet: PacketRef::default(),
-        anomalies: &mut anomalies,
-        limits: &limits,
-        certificates: &mut certificates,
-        redactor: &redactor,
-        ports: (50_000, 443),
-        rows: &mut rows,
-        secrets,
-    };
+    let mut stage = Stage::new((50_000, 443));
+    let mut cx = stage.cx(secrets);
     let mut session = TlsSession::new("tcp".into());
     let mut heard = Heard::default();
     let mut skip = [0_u64; 2];
@@ -233,7 +218,8 @@ fn read(
         }
     }
     let handshakes = session.end(&mut cx);
-    let failed = anomalies
+    let failed = stage
+        .anomalies
         .rows()
         .iter()
         .find(|row| row.kind == AnomalyKind::DecryptionFailed)
@@ -526,26 +512,13 @@ fn connections_within_connections_are_opened_to_a_depth() {
         levels.push(inner.clone());
     }
     let opened = |stream: &[u8]| {
-        let limits = Limits::default();
-        let (mut anomalies, mut certificates) =
-            (AnomalyLog::default(), CertificateCache::default());
-        let mut rows = Vec::new();
-        let redactor = crate::proto::credential::Redactor::unkeyed();
-        let mut cx = Cx {
-            ts: CaptureTime::from_nanos(0),
-            packet: PacketRef::default(),
-            anomalies: &mut anomalies,
-            limits: &limits,
-            certificates: &mut certificates,
-            redactor: &redactor,
-            ports: (50_000, 443),
-            rows: &mut rows,
-            secrets: Some(&log),
-        };
+        let mut stage = Stage::new((50_000, 443));
+        let mut cx = stage.cx(Some(&log));
         let mut session = crate::proto::session::Session::default();
         session.data(&mut cx, C, stream);
         let facts = session.end(&mut cx);
-        let limited = anomalies
+        let limited = stage
+            .anomalies
             .rows()
             .iter()
             .any(|row| row.kind == AnomalyKind::LimitEvicted);
