@@ -218,3 +218,40 @@ fn extremes_of_differences_come_back() {
         .collect();
     come_back(&rows);
 }
+
+/// Groups of one value in every column, then one that ends with another: what
+/// was counted must come back as if it had been stored.
+#[test]
+fn columns_of_one_value_come_back() {
+    for seed in 0..12 {
+        let row = sample(seed, 1 << 40);
+        let mut rows = vec![row.clone(); 700];
+        come_back(&rows);
+        rows.push(sample(seed + 1, 1 << 40));
+        rows.insert(0, sample(seed + 2, 1 << 40));
+        come_back(&rows);
+    }
+    // Of every list: none, no items, one.
+    for (list, texts, records) in [
+        (None, vec![], None),
+        (Some(vec![]), vec![], Some(vec![])),
+        (
+            Some(vec![7]),
+            vec!["x".to_owned()],
+            Some(vec![("y".to_owned(), None)]),
+        ),
+        (
+            Some(vec![-7]),
+            vec![String::new()],
+            Some(vec![("z".to_owned(), Some(1))]),
+        ),
+    ] {
+        let row = Sample {
+            list,
+            texts,
+            records,
+            ..sample(1, 9)
+        };
+        come_back(&vec![row; 650]);
+    }
+}

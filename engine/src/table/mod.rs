@@ -5,6 +5,7 @@
 //! wall clock, on threads, or on where the run was made.
 
 pub mod column;
+mod constant;
 mod encode;
 mod checks;
 mod place;

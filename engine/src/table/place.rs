@@ -53,7 +53,8 @@ pub(super) fn columns<R: InFlow>(ts: &'static str) -> Vec<Column<R>> {
         ),
         col::int32(("src_port", "", "Its port."), |row: &R| {
             i32::from(row.flow().src_port)
-        }),
+        })
+        .layout(Layout::Delta),
         col::address(
             ("dst_ip", "RFC 5952", "Responder of the flow."),
             |row: &R| row.flow().dst,

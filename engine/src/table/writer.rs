@@ -3,20 +3,19 @@
 //! parallel. The same rows give the same bytes for any number of threads.
 
 use super::column::{Column, Layout};
+use super::constant::ConstantChunk;
 use super::encode::{self, Leaf};
 use crate::error::{Error, Result};
 use arrow_array::Array as _;
 use arrow_schema::{FieldRef, Schema};
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::{
-    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
-};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnDescPtr, ColumnPath, SchemaDescriptor};
 use rayon::prelude::*;
 use std::io::Write;
 use std::sync::Arc;
@@ -98,10 +97,9 @@ const PARTS: usize = 8;
 pub struct TableWriter<R: Row, W: Sink> {
     parts: Vec<Part<R>>,
     file: SerializedFileWriter<W>,
-    factory: ArrowRowGroupWriterFactory,
+    properties: WriterPropertiesPtr,
     rows: Vec<R>,
     heap_bytes: usize,
-    groups: usize,
     written: u64,
 }
 
@@ -115,6 +113,18 @@ struct Filled<R> {
     column: Column<R>,
     field: FieldRef,
     leaves: Vec<Leaf>,
+    /// The leaves in the file.
+    places: Vec<ColumnDescPtr>,
+    /// Makes the writers of this column alone, where they are needed.
+    factory: ArrowRowGroupWriterFactory,
+    /// Of each leaf, the last chunk with one value.
+    constants: Vec<Option<Arc<ConstantChunk>>>,
+}
+
+/// A leaf column of one row group, encoded.
+enum Chunk {
+    Varied(ArrowColumnChunk),
+    Constant(Arc<ConstantChunk>),
 }
 
 impl<R: Row, W: Sink> std::fmt::Debug for TableWriter<R, W> {
@@ -134,30 +144,26 @@ impl<R: Row, W: Sink> TableWriter<R, W> {
     /// When `sink` cannot be written.
     pub fn new(sink: W, meta: &FileMeta) -> Result<Self> {
         let columns = R::columns();
-        let schema = Arc::new(Schema::new(
-            columns.iter().map(Column::field).collect::<Vec<_>>(),
-        ));
-        let parquet_schema = ArrowSchemaConverter::new()
-            .schema_root(R::TABLE)
-            .convert(&schema)
-            .map_err(table_error::<R>)?;
-        let file = SerializedFileWriter::new(
-            sink,
-            parquet_schema.root_schema_ptr(),
-            properties(&columns, meta),
-        )
-        .map_err(table_error::<R>)?;
-        let factory = ArrowRowGroupWriterFactory::new(&file, Arc::clone(&schema));
-        let filled = |(column, field): (Column<R>, &FieldRef)| Filled {
-            leaves: encode::leaves(&column.ty),
-            field: Arc::clone(field),
-            column,
+        let schema = Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>());
+        let parquet_schema = parquet_schema::<R>(&schema)?;
+        let properties = properties(&columns, meta);
+        let mut places = parquet_schema.columns().iter();
+        let filled = |(column, field): (Column<R>, &FieldRef)| {
+            let leaves = encode::leaves(&column.ty);
+            Ok(Filled {
+                places: places.by_ref().take(leaves.len()).cloned().collect(),
+                constants: vec![None; leaves.len()],
+                factory: factory::<R>(field, &properties)?,
+                field: Arc::clone(field),
+                leaves,
+                column,
+            })
         };
         let mut columns: Vec<_> = columns
             .into_iter()
             .zip(schema.fields())
             .map(filled)
-            .collect();
+            .collect::<Result<_>>()?;
         let per_part = columns.len().div_ceil(PARTS).max(1);
         let mut parts = Vec::new();
         while !columns.is_empty() {
@@ -166,13 +172,14 @@ impl<R: Row, W: Sink> TableWriter<R, W> {
                 columns: std::mem::replace(&mut columns, rest),
             });
         }
+        let root = parquet_schema.root_schema_ptr();
+        let file = SerializedFileWriter::new(sink, root, Arc::clone(&properties));
         Ok(Self {
             parts,
-            file,
-            factory,
+            file: file.map_err(table_error::<R>)?,
+            properties,
             rows: Vec::new(),
             heap_bytes: 0,
-            groups: 0,
             written: 0,
         })
     }
@@ -245,7 +252,8 @@ impl<R: Row, W: Sink> TableWriter<R, W> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        // Stable, so that the order of equal rows is the order of arrival.
+        // Stable, so that the order of equal rows is the order of arrival. The rows
+        // themselves move, since every part of the columns passes over them.
         self.rows.par_sort_by_cached_key(R::sort_key);
         let rows = std::mem::take(&mut self.rows);
         let written = self.write_rows(&rows);
@@ -257,44 +265,30 @@ impl<R: Row, W: Sink> TableWriter<R, W> {
     }
 
     fn write_rows(&mut self, rows: &[R]) -> Result<()> {
-        let count = rows.len() as u64;
-        let mut writers = self
-            .factory
-            .create_column_writers(self.groups)
-            .map_err(table_error::<R>)?
-            .into_iter();
-        let jobs: Vec<_> = self
+        let properties = &self.properties;
+        let chunks: Vec<Vec<Chunk>> = self
             .parts
-            .iter_mut()
-            .map(|part| {
-                let columns = part.columns.iter();
-                let leaves = columns.map(|filled| filled.leaves.len()).sum();
-                (part, writers.by_ref().take(leaves).collect::<Vec<_>>())
-            })
-            .collect();
-        let chunks: Vec<Vec<ArrowColumnChunk>> = jobs
-            .into_par_iter()
+            .par_iter_mut()
             .with_max_len(1)
-            .map(|(part, writers)| part.encode(rows, writers))
+            .map(|part| part.encode(rows, properties))
             .collect::<Result<_, ParquetError>>()
             .map_err(table_error::<R>)?;
+        let count = rows.len() as u64;
         self.write_group(chunks, count).map_err(table_error::<R>)?;
-        self.groups += 1;
         self.written += count;
         Ok(())
     }
 
-    fn write_group(
-        &mut self,
-        chunks: Vec<Vec<ArrowColumnChunk>>,
-        rows: u64,
-    ) -> Result<(), ParquetError> {
+    fn write_group(&mut self, chunks: Vec<Vec<Chunk>>, rows: u64) -> Result<(), ParquetError> {
         // Flushed on both sides, so that the sink's border is the group's.
         self.file.flush()?;
         self.file.inner_mut().begin_group()?;
         let mut group = self.file.next_row_group()?;
         for chunk in chunks.into_iter().flatten() {
-            chunk.append_to_row_group(&mut group)?;
+            match chunk {
+                Chunk::Varied(chunk) => chunk.append_to_row_group(&mut group)?,
+                Chunk::Constant(chunk) => chunk.append_to(&mut group)?,
+            }
         }
         group.close()?;
         self.file.flush()?;
@@ -307,33 +301,71 @@ impl<R: 'static> Part<R> {
     fn encode(
         &mut self,
         rows: &[R],
-        writers: Vec<ArrowColumnWriter>,
-    ) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+        properties: &WriterPropertiesPtr,
+    ) -> Result<Vec<Chunk>, ParquetError> {
         for block in rows.chunks(BLOCK_ROWS) {
             for filled in &mut self.columns {
                 filled.column.feed(block, &mut filled.leaves);
             }
         }
-        let mut chunks = Vec::with_capacity(writers.len());
-        let mut writers = writers.into_iter();
+        let mut chunks = Vec::with_capacity(self.columns.len());
         for filled in &mut self.columns {
-            let array = encode::take(&filled.field, &mut filled.leaves)?;
-            debug_assert_eq!(
-                array.data_type(),
-                &filled.column.ty,
-                "{}",
-                filled.column.name
-            );
-            for (leaf, mut writer) in compute_leaves(&filled.field, &array)?
-                .iter()
-                .zip(writers.by_ref())
-            {
-                writer.write(leaf)?;
-                chunks.push(writer.close()?);
-            }
+            filled.encode(rows.len(), properties, &mut chunks)?;
         }
         Ok(chunks)
     }
+}
+
+impl<R: 'static> Filled<R> {
+    fn encode(
+        &mut self,
+        rows: usize,
+        properties: &WriterPropertiesPtr,
+        chunks: &mut Vec<Chunk>,
+    ) -> Result<(), ParquetError> {
+        if let Some(values) = encode::take_constants(&self.field, &mut self.leaves, rows) {
+            let leaves = self.places.iter().zip(&mut self.constants);
+            for ((place, last), value) in leaves.zip(values) {
+                let chunk = match last {
+                    Some(last) if last.is(rows, &value) => last,
+                    last => last.insert(Arc::new(ConstantChunk::encode(
+                        place, properties, rows, value,
+                    )?)),
+                };
+                chunks.push(Chunk::Constant(Arc::clone(chunk)));
+            }
+            return Ok(());
+        }
+        let array = encode::take(&self.field, &mut self.leaves)?;
+        debug_assert_eq!(array.data_type(), &self.column.ty, "{}", self.column.name);
+        let leaves = compute_leaves(&self.field, &array)?;
+        let writers = self.factory.create_column_writers(0)?;
+        for (leaf, mut writer) in leaves.iter().zip(writers) {
+            writer.write(leaf)?;
+            chunks.push(Chunk::Varied(writer.close()?));
+        }
+        Ok(())
+    }
+}
+
+fn parquet_schema<R: Row>(schema: &Schema) -> Result<SchemaDescriptor> {
+    ArrowSchemaConverter::new()
+        .schema_root(R::TABLE)
+        .convert(schema)
+        .map_err(table_error::<R>)
+}
+
+/// What makes the writers of one column: the crate has none for a part of a
+/// file's columns, so it is that of a file of this column, which nobody writes.
+fn factory<R: Row>(
+    field: &FieldRef,
+    properties: &WriterPropertiesPtr,
+) -> Result<ArrowRowGroupWriterFactory> {
+    let schema = Schema::new(vec![Arc::clone(field)]);
+    let root = parquet_schema::<R>(&schema)?.root_schema_ptr();
+    let file = SerializedFileWriter::new(std::io::sink(), root, Arc::clone(properties));
+    let file = file.map_err(table_error::<R>)?;
+    Ok(ArrowRowGroupWriterFactory::new(&file, Arc::new(schema)))
 }
 
 fn properties<R: Row>(columns: &[Column<R>], meta: &FileMeta) -> WriterPropertiesPtr {
