@@ -120,21 +120,18 @@ impl Quick {
     }
 
     /// The key's place among others, without making it. `text` is scratch.
-    fn order(&self, text: &mut String) -> (std::cmp::Reverse<Severity>, u64) {
-        let severity = meta_of(self.check_id).map_or(Severity::Info, |meta| meta.severity);
-        text.clear();
-        put_address(text, self.src);
-        let src = text.len();
-        match &self.name {
-            Some(name) => text.push_str(name),
-            None => put_address(text, self.dst),
-        }
-        let (src, destination) = text.split_at_checked(src).unwrap_or_default();
-        let parts = [self.check_id, src, destination, &self.detail];
-        (std::cmp::Reverse(severity), spread(&parts, self.dst_port))
+    fn order(&self, text: &mut String) -> Order {
+        let ends = (self.src, self.dst, self.dst_port);
+        order_of(
+            self.check_id,
+            ends,
+            self.name.as_deref(),
+            &self.detail,
+            text,
+        )
     }
 
-    fn into_key(self, (rank, spread): (std::cmp::Reverse<Severity>, u64)) -> Key {
+    fn into_key(self, (rank, spread): Order) -> Key {
         let destination = self.name.map_or_else(
             || {
                 let mut text = String::new();
@@ -153,6 +150,29 @@ impl Quick {
             detail: self.detail,
         }
     }
+}
+
+/// What keys are ordered by first.
+type Order = (std::cmp::Reverse<Severity>, u64);
+
+fn order_of(
+    check_id: &str,
+    (src, dst, dst_port): (IpAddr, IpAddr, u16),
+    name: Option<&str>,
+    detail: &str,
+    text: &mut String,
+) -> Order {
+    let severity = meta_of(check_id).map_or(Severity::Info, |meta| meta.severity);
+    text.clear();
+    put_address(text, src);
+    let end = text.len();
+    match name {
+        Some(name) => text.push_str(name),
+        None => put_address(text, dst),
+    }
+    let (src, destination) = text.split_at_checked(end).unwrap_or_default();
+    let parts = [check_id, src, destination, detail];
+    (std::cmp::Reverse(severity), spread(&parts, dst_port))
 }
 
 fn quick_hash(
@@ -277,6 +297,10 @@ pub struct Gatherer {
     /// Boxed: the tree moves what it holds.
     findings: BTreeMap<Key, Box<Subject>>,
     max_findings: usize,
+    /// Beyond which nothing is kept any more; none while there is room.
+    bound: Option<Order>,
+    /// Scratch.
+    text: String,
     /// Occurrences of findings beyond the cap.
     dropped: u64,
     fresh_coverage: Vec<((u32, &'static str), Tally)>,
@@ -315,6 +339,8 @@ impl Gatherer {
             fresh: HashTable::new(),
             findings: BTreeMap::new(),
             max_findings: policy.limits.max_findings,
+            bound: None,
+            text: String::new(),
             dropped: 0,
             fresh_coverage: Vec::new(),
             coverage: BTreeMap::new(),
@@ -421,6 +447,18 @@ impl Gatherer {
             known.seen.push((ts, flow.flow_id, at));
             return;
         }
+        if let Some(bound) = self.bound
+            && order_of(
+                outcome.check_id,
+                ends,
+                name,
+                &outcome.detail,
+                &mut self.text,
+            ) > bound
+        {
+            self.dropped = self.dropped.saturating_add(times);
+            return;
+        }
         let mut seen = Smallest::new(MAX_FLOWS);
         seen.push((ts, flow.flow_id, at));
         let subject = Box::new(Subject {
@@ -465,6 +503,26 @@ impl Gatherer {
         for (key, tally) in fresh {
             self.coverage.entry(key).or_default().merge(tally);
         }
+    }
+
+    /// Makes the keys of what is fresh, so that whoever takes it need not.
+    pub fn prepare(&mut self) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        self.settle(&mut fresh);
+        self.fresh = fresh;
+    }
+
+    /// What a full gatherer keeps no more, and its parts need not begin with:
+    /// what it has only gets smaller.
+    pub fn bound(&self) -> Option<Order> {
+        let is_full = self.findings.len() >= self.max_findings;
+        let last = self.findings.last_key_value().filter(|_| is_full);
+        last.map(|(key, _)| (key.rank, key.spread))
+    }
+
+    /// Begins nothing beyond what [`Self::bound`] said of who takes the rest.
+    pub fn keep_within(&mut self, bound: Option<Order>) {
+        self.bound = bound;
     }
 
     /// Brings what is fresh under the cap.
@@ -545,21 +603,28 @@ impl Gatherer {
         self.settle_coverage(fresh);
         // How many hosts do the same. Keys are unique, and the host is the one
         // part of a key that is left out here: each key is another host.
-        let mut prevalence: HashMap<Same<'_>, u32, RandomState> = HashMap::default();
+        let mut places: HashMap<Same<'_>, usize, RandomState> = HashMap::default();
+        let mut prevalence: Vec<u32> = Vec::new();
+        let mut place_of: Vec<usize> = Vec::with_capacity(self.findings.len());
         for key in self.findings.keys() {
-            *prevalence.entry(key.same()).or_default() += 1;
+            let place = *places.entry(key.same()).or_insert_with(|| {
+                prevalence.push(0);
+                prevalence.len() - 1
+            });
+            if let Some(hosts) = prevalence.get_mut(place) {
+                *hosts += 1;
+            }
+            place_of.push(place);
         }
-        let hosts: Vec<u32> = self
-            .findings
-            .keys()
-            .map(|key| prevalence.get(&key.same()).copied().unwrap_or(1))
-            .collect();
-        drop(prevalence);
+        drop(places);
         let upgrades = &self.upgrades;
-        let gathered: Vec<_> = self.findings.into_iter().zip(hosts).collect();
+        let gathered: Vec<_> = self.findings.into_iter().zip(place_of).collect();
         let mut findings: Vec<Finding> = gathered
             .into_par_iter()
-            .map(|((key, subject), hosts)| finding(key, *subject, hosts, upgrades))
+            .map(|((key, subject), place)| {
+                let hosts = prevalence.get(place).copied().unwrap_or(1);
+                finding(key, *subject, hosts, upgrades)
+            })
             .collect();
         detected::take(detected, captures, &mut self.coverage, &mut findings);
         self.dropped += detected::hold(&mut findings, self.max_findings);
