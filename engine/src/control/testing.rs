@@ -66,7 +66,7 @@ pub(crate) fn flow(id: i64, seconds: i64) -> FlowRecord {
         entropy: [None; 2],
         bytes_encrypted: 0,
         bytes_plaintext: 0,
-        files_spanned: vec![0],
+        files_spanned: Box::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::proto::Direction;
 /// The letters, each once per direction; some again at every power of ten.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    letters: Inline,
+    letters: Letters,
     /// Letters seen, a bit each, `[orig, resp]`.
     seen: [u16; 2],
     /// How often the letters that count were seen: `c g t w`, `[orig, resp]`.
@@ -15,11 +15,35 @@ pub struct History {
     counts: Option<Box<[[u32; 4]; 2]>>,
 }
 
-/// Letters of one byte each, without allocation for ordinary flows.
-#[derive(Clone, Debug, Default)]
-struct Inline {
+/// Up to 31 letters of one byte each, without allocation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Letters {
     len: u8,
     bytes: [u8; 31],
+}
+
+impl Letters {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(usize::from(self.len)) {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+impl From<&str> for Letters {
+    fn from(text: &str) -> Self {
+        let mut letters = Self::default();
+        text.bytes().for_each(|byte| letters.push(byte));
+        letters
+    }
 }
 
 /// What can be noted.
@@ -123,20 +147,12 @@ impl History {
     }
 
     /// The letters.
-    pub fn as_str(&self) -> &str {
-        let bytes = self
-            .letters
-            .bytes
-            .get(..usize::from(self.letters.len))
-            .unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
+    pub const fn letters(&self) -> Letters {
+        self.letters
     }
 
     fn push(&mut self, byte: u8) {
-        if let Some(place) = self.letters.bytes.get_mut(usize::from(self.letters.len)) {
-            *place = byte;
-            self.letters.len += 1;
-        }
+        self.letters.push(byte);
     }
 }
 
@@ -167,7 +183,7 @@ mod tests {
         ] {
             history.note(direction, letter);
         }
-        assert_eq!(history.as_str(), "ShADaFf");
+        assert_eq!(history.letters().as_str(), "ShADaFf");
     }
 
     #[test]
@@ -176,7 +192,7 @@ mod tests {
         for _ in 0..250 {
             history.note(Orig, Letter::Retransmission);
         }
-        assert_eq!(history.as_str(), "TTT");
+        assert_eq!(history.letters().as_str(), "TTT");
     }
 
     #[test]
@@ -193,6 +209,6 @@ mod tests {
                 history.note(Resp, letter);
             }
         }
-        assert_eq!(history.as_str().len(), 31);
+        assert_eq!(history.letters().as_str().len(), 31);
     }
 }

@@ -13,7 +13,7 @@ pub mod shard;
 pub mod tcp;
 
 pub use record::{ConnState, Counters, EndReason, FlowHead, FlowRecord, NameOrigin, NameSource};
-pub use shard::{Content, Ended, Live, Place, Shard};
+pub use shard::{Content, Ended, Live, Lookup, Place, Shard};
 
 use crate::proto::session::Session;
 use crate::proto::{Cx, Direction, SessionFacts, Want};

@@ -202,7 +202,7 @@ pub struct FlowRecord {
     /// Zeek's state.
     pub conn_state: ConnState,
     /// Zeek's history letters; empty for none.
-    pub history: Box<str>,
+    pub history: super::history::Letters,
     /// Orientation was turned from that of the first packet (Zeek's `^`).
     pub direction_flipped: bool,
     /// SYN to SYN-ACK, nanoseconds.
@@ -234,8 +234,9 @@ pub struct FlowRecord {
     pub bytes_encrypted: u64,
     /// Payload bytes seen to be readable, both directions.
     pub bytes_plaintext: u64,
-    /// Captures (rows of `captures`) in which the flow has packets, ascending, at most 32.
-    pub files_spanned: Vec<u32>,
+    /// Captures (rows of `captures`) in which the flow has packets, ascending, at most
+    /// 32; empty where it has none but in that of its first.
+    pub files_spanned: Box<[u32]>,
 }
 
 impl FlowRecord {

@@ -66,6 +66,17 @@ pub struct Place {
     pub global: u64,
 }
 
+/// Whose a segment is, looked up before its turn. The flow may have ended since,
+/// or begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup {
+    key: FlowKey,
+    hash: u64,
+    src_is_low: bool,
+    one_way: bool,
+    slot: Option<u32>,
+}
+
 /// A flow that has ended.
 #[derive(Debug)]
 pub struct Ended<F> {
@@ -185,12 +196,46 @@ impl<C: Content> Shard<C> {
         self.table.len()
     }
 
+    /// Looks up the flows of segments to come. Most of a flow table is in no cache:
+    /// look-ups that do not wait for each other fetch several flows at a time.
+    pub fn look_up(&self, segments: &[Segment], found: &mut Vec<Lookup>) {
+        found.clear();
+        found.extend(segments.iter().map(|segment| self.lookup(segment)));
+    }
+
+    fn lookup(&self, segment: &Segment) -> Lookup {
+        let (src, dst, one_way) = key::ends_of(segment);
+        let (key, src_is_low) = key::key_of(segment, src, dst);
+        let hash = self.hasher.hash_one(key);
+        Lookup {
+            key,
+            hash,
+            src_is_low,
+            one_way,
+            slot: self.find(hash, &key),
+        }
+    }
+
     /// The next segment. `link` reads the packet's lower layers again, for the
     /// row of a flow that begins with it.
     pub fn segment(
         &mut self,
         limits: &Limits,
         segment: &Segment,
+        place: Place,
+        payload: &[u8],
+        link: impl FnOnce() -> LinkContext,
+    ) {
+        let lookup = self.lookup(segment);
+        self.looked_up(limits, segment, &lookup, place, payload, link);
+    }
+
+    /// The next segment, with what [`Self::look_up`] said of it.
+    pub fn looked_up(
+        &mut self,
+        limits: &Limits,
+        segment: &Segment,
+        lookup: &Lookup,
         place: Place,
         payload: &[u8],
         link: impl FnOnce() -> LinkContext,
@@ -203,10 +248,15 @@ impl<C: Content> Shard<C> {
         }
         self.expire(limits, segment.ts_ns, place);
 
-        let (src, dst, one_way) = key::ends_of(segment);
-        let (key, src_is_low) = key::key_of(segment, src, dst);
-        let hash = self.hasher.hash_one(key);
-        let mut slot = self.find(hash, &key);
+        let &Lookup {
+            key,
+            hash,
+            src_is_low,
+            one_way,
+            slot,
+        } = lookup;
+        let has_key = |slot: &u32| self.flow(*slot).is_some_and(|flow| flow.key == key);
+        let mut slot = slot.filter(has_key).or_else(|| self.find(hash, &key));
         let mut repeat = 0;
         if let Some(found) = slot
             && let Some(reason) = self.must_end(found, segment, src_is_low)

@@ -12,7 +12,7 @@ use crate::decode::{self, Datagrams, Decoded, Defragmenter, LinkContext, SHARDS,
 use crate::error::Result;
 use crate::evidence::PacketRef;
 use crate::finding::Gatherer;
-use crate::flow::{Ended, FlowHead, Live, Place, Shard};
+use crate::flow::{Ended, FlowHead, Live, Lookup, Place, Shard};
 use crate::pki::{Evidence, Pool, Surroundings, Validator};
 use crate::policy::Policy;
 use crate::proto::credential::Redactor;
@@ -23,13 +23,21 @@ use crate::proto::{LiveRow, PkiBody, PkiKind, SessionFacts};
 use crate::seal::OutputSet;
 use crate::table::{CertificateBook, DnsRow, HttpRow};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Issuers' certificates kept of those that passed over HTTP.
 const MAX_ISSUERS: usize = 1_024;
 
+/// Packets after which flows that ended are judged and written: each may have
+/// ended one, and all of them together would leave the caches.
+const ROUND_PACKETS: u64 = 8_192;
+
+/// Segments whose flows are looked up together.
+const LOOKED_UP: usize = 16;
+
 /// Findings after which a lane gives what it gathered to the pipeline.
-const LANE_FINDINGS: usize = 512;
+const LANE_FINDINGS: usize = 128;
 
 /// Everything that lives from the first packet to the last.
 pub(super) struct Pipeline<'p> {
@@ -77,6 +85,8 @@ struct Lane {
     sessions: Vec<(u64, FlowHead, Box<SessionSeen>)>,
     /// Scratch.
     text: String,
+    /// The same.
+    lookups: Vec<Lookup>,
 }
 
 /// A chunk's place in the numbering of packets.
@@ -129,6 +139,7 @@ impl<'p> Pipeline<'p> {
             bodies: Vec::new(),
             sessions: Vec::new(),
             text: String::new(),
+            lookups: Vec::new(),
         };
         Self {
             policy,
@@ -186,11 +197,16 @@ impl<'p> Pipeline<'p> {
             self.packets += chunk.packets;
         }
         self.defragment(batch, capture, &numbering, damage);
-        self.feed(batch, capture, &numbering);
-        self.name(damage);
-        self.judge();
-        self.write(outputs)?;
-        self.relieve();
+        let mut done = 0;
+        while done < walked.len() {
+            let round = done..done + round(walked.get(done..).unwrap_or_default());
+            done = round.end;
+            self.feed(batch, capture, &numbering, round);
+            self.name(damage);
+            self.judge();
+            self.write(outputs)?;
+            self.relieve();
+        }
         Ok(BatchDone { walked, end })
     }
 
@@ -266,9 +282,11 @@ impl<'p> Pipeline<'p> {
         }
     }
 
-    fn feed(&mut self, batch: &Batch, capture: u32, numbering: &[Numbering]) {
+    fn feed(&mut self, batch: &Batch, capture: u32, numbering: &[Numbering], round: Range<usize>) {
         let policy = self.policy;
-        let (decoded, datagrams) = (&self.decoded, &self.datagrams);
+        let datagrams = &self.datagrams;
+        let decoded = self.decoded.get(round.clone()).unwrap_or_default();
+        let numbering = numbering.get(round).unwrap_or_default();
         self.lanes
             .par_iter_mut()
             .enumerate()
@@ -277,20 +295,27 @@ impl<'p> Pipeline<'p> {
                     let Some(segments) = decoded.shards.get(shard) else {
                         continue;
                     };
-                    for segment in segments {
-                        let place = Place {
-                            packet: PacketRef {
-                                capture,
-                                frame: numbering.frames + u64::from(segment.index) + 1,
-                                offset: segment.record_offset,
-                            },
-                            global: numbering.global + u64::from(segment.index),
-                        };
-                        let payload = payload(batch, datagrams, segment);
-                        lane.shard
-                            .segment(&policy.limits, segment, place, payload, || {
-                                link_context(batch, datagrams, segment)
-                            });
+                    for segments in segments.chunks(LOOKED_UP) {
+                        lane.shard.look_up(segments, &mut lane.lookups);
+                        for (segment, lookup) in segments.iter().zip(&lane.lookups) {
+                            let place = Place {
+                                packet: PacketRef {
+                                    capture,
+                                    frame: numbering.frames + u64::from(segment.index) + 1,
+                                    offset: segment.record_offset,
+                                },
+                                global: numbering.global + u64::from(segment.index),
+                            };
+                            let payload = payload(batch, datagrams, segment);
+                            lane.shard.looked_up(
+                                &policy.limits,
+                                segment,
+                                lookup,
+                                place,
+                                payload,
+                                || link_context(batch, datagrams, segment),
+                            );
+                        }
                     }
                 }
             });
@@ -459,6 +484,10 @@ impl<'p> Pipeline<'p> {
                 self.gatherer.take(&mut lane.gatherer);
             }
         }
+        let bound = self.gatherer.bound();
+        for lane in &mut self.lanes {
+            lane.gatherer.keep_within(bound);
+        }
     }
 
     /// The input has ended: so do all open flows, shard by shard.
@@ -474,7 +503,9 @@ impl<'p> Pipeline<'p> {
         // A few shards at a time, so that the rows of all open flows never
         // stand in memory together.
         for lanes in self.lanes.chunks_mut(8) {
+            let bound = self.gatherer.bound();
             lanes.par_iter_mut().for_each(|lane| {
+                lane.gatherer.keep_within(bound);
                 lane.shard.finish(&policy.limits);
                 for ended in lane
                     .shard
@@ -499,6 +530,7 @@ impl<'p> Pipeline<'p> {
                 for judged in lane.judged.drain(..).flatten() {
                     push(outputs, &mut self.certificates, judged)?;
                 }
+                self.gatherer.take(&mut lane.gatherer);
             }
         }
         self.complete(outputs)?;
@@ -627,7 +659,20 @@ impl Lane {
             let judged = judge(policy, &mut self.gatherer, sessions, ended, validations);
             self.judged.push(Some(judged));
         }
+        if self.gatherer.len() > LANE_FINDINGS {
+            self.gatherer.prepare();
+        }
     }
+}
+
+/// How many chunks make the next round.
+fn round(walked: &[Walked]) -> usize {
+    let mut packets = 0_u64;
+    let fits = walked.iter().take_while(|chunk| {
+        packets = packets.saturating_add(chunk.packets);
+        packets <= ROUND_PACKETS
+    });
+    fits.count().max(1)
 }
 
 /// The flow could not wait for the certificates of the rest of the capture.

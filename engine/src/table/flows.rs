@@ -48,7 +48,8 @@ impl Row for FlowRecord {
             col::int32(
                 ("src_port", "", "Originator's port; for ICMP the type."),
                 |f: &Self| i32::from(f.src_port),
-            ),
+            )
+            .layout(Layout::Delta),
             col::int32(
                 ("dst_port", "", "Responder's port; for ICMP the code."),
                 |f: &Self| i32::from(f.dst_port),
@@ -124,7 +125,7 @@ impl Row for FlowRecord {
             ),
             col::text(
                 ("history", "Zeek", "What happened, one letter each; upper case is the originator."),
-                |f: &Self| &f.history,
+                |f: &Self| f.history.as_str(),
             ),
             col::boolean(
                 ("direction_flipped", "", "Source and destination were turned from those of the first packet (Zeek's `^`)."),
@@ -133,7 +134,8 @@ impl Row for FlowRecord {
             col::int64_opt(
                 ("tcp_rtt_ns", "ns", "From SYN to SYN-ACK."),
                 |f: &Self| f.tcp_rtt_ns,
-            ),
+            )
+            .layout(Layout::Delta),
             col::text(
                 ("end_reason", "", "Why the row was written: `fin`, `rst`, `timeout`, `eof`, `evicted`, `reused`."),
                 |f: &Self| f.end_reason.name(),
@@ -275,6 +277,9 @@ impl Row for FlowRecord {
                 ("files_spanned", "rows of `captures`", "Files in which the flow has packets, ascending, at most 32."),
                 false,
                 |f: &Self, put| {
+                    if f.files_spanned.is_empty() {
+                        put(signed32(f.first.capture));
+                    }
                     f.files_spanned.iter().for_each(|&file| put(signed32(file)));
                     true
                 },
@@ -287,8 +292,7 @@ impl Row for FlowRecord {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.history.len()
-            + self.server_name.as_deref().map_or(0, str::len)
+        self.server_name.as_deref().map_or(0, str::len)
             + self.link.vlan_ids.len() * 2
             + self.link.tunnels.len() * size_of::<crate::decode::Tunnel>()
             + self.files_spanned.len() * 4

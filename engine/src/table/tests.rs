@@ -83,7 +83,7 @@ pub(crate) fn flow(n: u64) -> FlowRecord {
         entropy: [None, Some(0.5)],
         bytes_encrypted: 100,
         bytes_plaintext: 0,
-        files_spanned: vec![0],
+        files_spanned: Box::default(),
     }
 }
 
@@ -348,7 +348,7 @@ fn bytes_do_not_depend_on_the_number_of_threads() {
 fn heavy_rows_end_a_row_group_early() {
     let heavy = |n: u64| {
         let mut row = flow(n);
-        row.history = "D".repeat(1 << 20).into();
+        row.server_name = Some("d".repeat(1 << 20).into());
         row
     };
     let meta = FileMeta::default();

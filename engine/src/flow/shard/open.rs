@@ -242,7 +242,7 @@ impl<C: Content> Flow<C> {
             ooo_pkts: tcp.as_ref().map_or(0, |tcp| tcp.out_of_order),
             overlap_conflicts: tcp.as_ref().map_or(0, |tcp| tcp.conflicts),
             conn_state,
-            history: self.history.as_str().into(),
+            history: self.history.letters(),
             direction_flipped: self.flipped,
             tcp_rtt_ns: match tcp.as_ref().map(|tcp| tcp.opening) {
                 Some(Opening::Rtt(rtt)) => Some(rtt),
@@ -269,11 +269,7 @@ impl<C: Content> Flow<C> {
             entropy: [None; 2],
             bytes_encrypted: 0,
             bytes_plaintext: 0,
-            files_spanned: if self.files.is_empty() {
-                vec![self.first.packet.capture]
-            } else {
-                std::mem::take(&mut self.files).into_vec()
-            },
+            files_spanned: std::mem::take(&mut self.files),
         });
         Ended {
             order: (at.global, self.first.global, self.nth_of_packet),

@@ -193,7 +193,10 @@ fn an_ordinary_connection_has_one_row() {
     let row = &flow.record;
     assert_eq!(row.src, IpAddr::V4(Ipv4Addr::from(CLIENT)));
     assert_eq!((row.src_port, row.dst_port), (50_000, 443));
-    assert_eq!((row.conn_state, &*row.history), (ConnState::Sf, "ShADdFf"));
+    assert_eq!(
+        (row.conn_state, row.history.as_str()),
+        (ConnState::Sf, "ShADdFf")
+    );
     assert_eq!((row.orig.bytes, row.resp.bytes), (11, 3));
     assert_eq!((row.orig.packets, row.resp.packets), (6, 3));
     assert_eq!(row.tcp_rtt_ns, Some(1_000_000));
@@ -212,7 +215,7 @@ fn a_connection_seen_from_its_answer_on_is_turned() {
     let ended = bench.finish();
     let row = &ended[0].record;
     assert_eq!((row.src_port, row.direction_flipped), (50_000, true));
-    assert_eq!(&*row.history, "^hD");
+    assert_eq!(row.history.as_str(), "^hD");
 
     let mut bench = Bench::new(Limits::default());
     bench.tcp(0, '<', "A", 900, 101, "midstream");
@@ -494,7 +497,7 @@ fn a_gap_is_told_where_it_is() {
     assert_eq!(ended[0].facts[0], "abc<5>xyz");
     assert_eq!(ended[0].record.orig.missed_bytes, 5);
     assert_eq!(ended[0].anomalies[0].kind, AnomalyKind::TcpGap);
-    assert!(ended[0].record.history.contains('G'));
+    assert!(ended[0].record.history.as_str().contains('G'));
 }
 
 /// An echo message of a client (`>`) or its answer.
