@@ -8,6 +8,7 @@ use crate::proto::tls::{SessionSeen, TlsHandshake};
 use crate::proto::x509::Certificate;
 use crate::time::CaptureTime;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Sessions {
     by_key: HashMap<[u8; 8], Known>,
+    /// What each server last showed: many sessions share it.
+    latest: HashMap<(IpAddr, u16), Arc<Service>>,
     limit: usize,
 }
 
@@ -23,8 +26,26 @@ struct Known {
     /// Packet that showed it, counted over all files.
     packet: u64,
     flow_id: FlowId,
+    ts: CaptureTime,
+    parent: Option<[u8; 8]>,
+    service: Arc<Service>,
+}
+
+/// Whose session it is, and by which certificates.
+#[derive(Debug)]
+struct Service {
     server: (IpAddr, u16),
-    seen: SessionSeen,
+    name: Option<Box<str>>,
+    chain: Vec<Arc<Certificate>>,
+}
+
+impl Service {
+    fn is_of(&self, seen: &SessionSeen) -> bool {
+        let mut pairs = self.chain.iter().zip(&seen.chain);
+        self.name == seen.server_name
+            && self.chain.len() == seen.chain.len()
+            && pairs.all(|(one, other)| Arc::ptr_eq(one, other))
+    }
 }
 
 /// What a resumed session inherits.
@@ -44,6 +65,7 @@ impl Sessions {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             by_key: HashMap::new(),
+            latest: HashMap::new(),
             limit,
         }
     }
@@ -53,11 +75,29 @@ impl Sessions {
         if self.by_key.len() >= self.limit {
             return;
         }
-        self.by_key.entry(seen.key).or_insert(Known {
+        let Entry::Vacant(place) = self.by_key.entry(seen.key) else {
+            return;
+        };
+        let server = (flow.dst, flow.dst_port);
+        let latest = self.latest.get(&server);
+        let service = match latest.filter(|service| service.is_of(&seen)) {
+            Some(service) => Arc::clone(service),
+            None => {
+                let service = Arc::new(Service {
+                    server,
+                    name: seen.server_name,
+                    chain: seen.chain,
+                });
+                self.latest.insert(server, Arc::clone(&service));
+                service
+            }
+        };
+        place.insert(Known {
             packet,
             flow_id: flow.flow_id,
-            server: (flow.dst, flow.dst_port),
-            seen,
+            ts: seen.ts,
+            parent: seen.parent,
+            service,
         });
     }
 
@@ -78,18 +118,19 @@ impl Sessions {
             let known = self.by_key.get(&key)?;
             // Anybody may offer what somebody else was given; only the same
             // service takes it.
-            let same_name = name.is_some() && name == known.seen.server_name.as_deref();
-            if known.packet > until || known.server != server && !same_name {
+            let service = &*known.service;
+            let same_name = name.is_some() && name == service.name.as_deref();
+            if known.packet > until || service.server != server && !same_name {
                 return None;
             }
-            if !known.seen.chain.is_empty() {
+            if !service.chain.is_empty() {
                 return Some(Inherited {
                     flow_id: known.flow_id,
-                    chain: known.seen.chain.clone(),
-                    ts: known.seen.ts,
+                    chain: service.chain.clone(),
+                    ts: known.ts,
                 });
             }
-            key = known.seen.parent.filter(|parent| *parent != key)?;
+            key = known.parent.filter(|parent| *parent != key)?;
         }
         None
     }
