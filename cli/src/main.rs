@@ -45,6 +45,7 @@ fn main() -> ExitCode {
     // First of all, while there is one thread and nothing has been logged.
     let environment_key = EnvironmentKey::take();
     keep_secrets_out_of_core_dumps();
+    keep_pages_small();
     escape_panics();
 
     let cli = match args::Cli::try_parse() {
@@ -94,6 +95,13 @@ fn usage(error: &clap::Error) -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
+}
+
+/// The allocator asks for pages of 2 MiB, each zeroed whole when one byte of it is
+/// touched. Small pages take no more time here, and a fifth less memory.
+fn keep_pages_small() {
+    // Where the system refuses, it costs memory and nothing else.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 fn keep_secrets_out_of_core_dumps() {
