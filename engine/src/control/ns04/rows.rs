@@ -55,7 +55,8 @@ impl NameId {
 #[derive(Debug)]
 pub struct Names {
     hasher: RandomState,
-    known: HashTable<u32>,
+    /// Numbers with half a hash: a growing table then reads no text again.
+    known: HashTable<(u32, u32)>,
     /// End of each text in `text`.
     ends: Vec<usize>,
     text: String,
@@ -92,9 +93,9 @@ impl Names {
 
     /// The number of a text; [`NameId::NONE`] when there is no room for it.
     pub fn number(&mut self, text: &str) -> NameId {
-        let hash = self.hasher.hash_one(text);
-        let is_it = |&index: &u32| self.at(index as usize) == Some(text);
-        if let Some(&index) = self.known.find(hash, is_it) {
+        let half = self.hasher.hash_one(text) as u32;
+        let is_it = |&(of, index): &(u32, u32)| of == half && self.at(index as usize) == Some(text);
+        if let Some(&(_, index)) = self.known.find(spread(half), is_it) {
             return NameId(index);
         }
         let Ok(index) = u32::try_from(self.ends.len()) else {
@@ -106,16 +107,8 @@ impl Names {
         }
         self.text.push_str(text);
         self.ends.push(self.text.len());
-        let (hasher, ends, texts) = (&self.hasher, &self.ends, &self.text);
-        self.known.insert_unique(hash, index, |&index| {
-            let index = index as usize;
-            let end = ends.get(index).copied().unwrap_or_default();
-            let start = index
-                .checked_sub(1)
-                .and_then(|before| ends.get(before).copied())
-                .unwrap_or_default();
-            hasher.hash_one(texts.get(start..end).unwrap_or_default())
-        });
+        let known = &mut self.known;
+        known.insert_unique(spread(half), (half, index), |&(of, _)| spread(of));
         NameId(index)
     }
 
@@ -133,6 +126,11 @@ impl Names {
     pub fn refused(&self) -> u64 {
         self.refused
     }
+}
+
+/// A hash of 64 bits from half of one: tables look at both ends of it.
+fn spread(half: u32) -> u64 {
+    u64::from(half) << 32 | u64::from(half)
 }
 
 /// Some rows of one table, in the order of the table: by time within a row
