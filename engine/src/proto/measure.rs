@@ -74,6 +74,10 @@ impl Histogram {
 /// identifiers and hashes.
 pub const MIN_RUN: u64 = 1_024;
 
+/// The same as a length in memory.
+const SHORTEST: usize = 1_024;
+const _: () = assert!(SHORTEST as u64 == MIN_RUN);
+
 /// Finds runs of base64 in a payload: standard or URL-safe alphabet (RFC 4648 §4
 /// and §5), in one piece or in lines of equal length (RFC 2045 §6.8), as it
 /// stands, inside a JSON string (`\/`, `\r\n`) or percent-encoded in a form.
@@ -149,12 +153,24 @@ const fn classes() -> [u8; 256] {
 impl Base64Runs {
     /// The next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            if self.pending == Pending::Nothing {
-                self.byte(byte);
-            } else {
-                self.escaped(byte);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            // What belongs to no run ends every run, whatever came before it. No
+            // run that counts begins in a stretch of the least length before the
+            // last such byte of it: most of what is no base64 is passed over.
+            let stretch = rest.get(..SHORTEST).unwrap_or(rest);
+            let is_other = |&byte: &u8| CLASS[usize::from(byte)] == OTHER;
+            let idle = self.run.len == 0 && self.pending == Pending::Nothing;
+            let last = idle.then(|| stretch.iter().rposition(is_other)).flatten();
+            let (looked_at, after) = rest.split_at(stretch.len());
+            for &byte in looked_at.iter().skip(last.map_or(0, |last| last + 1)) {
+                if self.pending == Pending::Nothing {
+                    self.byte(byte);
+                } else {
+                    self.escaped(byte);
+                }
             }
+            rest = after;
         }
     }
 
@@ -380,6 +396,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_passed_over_holds_no_run(
+            pieces in prop::collection::vec((0..7_usize, 1_usize..1_400), 1..9),
+        ) {
+            let text = STANDARD.encode(file(3_000));
+            let mut body = Vec::new();
+            for (kind, len) in pieces {
+                match kind {
+                    0 => body.extend(text.bytes().take(len)),
+                    1 => body.extend(wrapped(&text, 76, "\r\n").bytes().take(len)),
+                    2 => body.extend(std::iter::repeat_n(b'\n', len)),
+                    3 => body.extend("%2B%2f\\/%0a".bytes().cycle().take(len)),
+                    4 => body.extend(file(len)),
+                    5 => body.extend(text.bytes().take(len).chain([b' '])),
+                    _ => body.extend([b'\\', b'%', b'"']),
+                }
+            }
+            // One at a time, nothing is passed over.
+            let mut singly = Base64Runs::default();
+            body.iter().for_each(|&byte| singly.push(&[byte]));
+            prop_assert_eq!(runs(&body), singly.finish());
+        }
+
         #[test]
         fn any_split_gives_the_same_numbers(
             cuts in prop::collection::vec(0_usize..60_000, 0..40),
