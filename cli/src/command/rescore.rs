@@ -130,11 +130,11 @@ pub fn run(
         Err(error) => return analyze::stopped(error, &interrupt),
     };
     let lost = nsforensics_engine::finding::not_carried(&request.before, &request.policy);
-    for id in &lost {
-        tracing::warn!(
-            check = id,
-            "not judged again: the policy changed what it asks, and only the capture can answer"
-        );
+    if !lost.is_empty() {
+        crate::logs::warn(&format!(
+            "not judged again, since the policy changed what they ask and only the capture can answer: {}",
+            lost.join(", ")
+        ));
     }
     let told = outgoing.map(|outgoing| outgoing.send(&report, &request.policy));
     let key_file = arguments.key.key_file.as_deref();

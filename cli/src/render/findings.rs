@@ -202,13 +202,19 @@ fn more(lines: &mut Vec<String>, finding: &Finding, files: &Files<'_>, room: usi
             put("numbers", &plain.join(", "));
         }
         for (name, value) in listed {
-            let items: Vec<String> = value
-                .as_array()
-                .iter()
-                .flat_map(|a| a.iter())
-                .map(shown)
-                .collect();
-            if !items.is_empty() {
+            let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+            if items.iter().any(Value::is_object) {
+                // One line each: the terms of a score, and the like.
+                for (place, item) in items.iter().enumerate() {
+                    let label = if place == 0 {
+                        words(name)
+                    } else {
+                        String::new()
+                    };
+                    put(&label, &term(item));
+                }
+            } else if !items.is_empty() {
+                let items: Vec<String> = items.iter().map(shown).collect();
                 put(&words(name), &items.join("; "));
             }
         }
@@ -292,9 +298,11 @@ fn words(name: &str) -> String {
     escape::line(name).replace('_', " ")
 }
 
-/// A number with at most six digits behind the point, and none to spare.
+/// A number with at most six digits behind the point (two, where it is large),
+/// and none to spare.
 fn fraction(number: f64) -> String {
-    let text = format!("{number:.6}");
+    let digits = if number.abs() < 100.0 { 6 } else { 2 };
+    let text = format!("{number:.digits$}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text.is_empty() || text == "-0" {
         return "0".to_owned();
@@ -320,6 +328,22 @@ fn shown(value: &Value) -> String {
             .map(|(name, value)| format!("{} {}", words(name), shown(value)))
             .collect::<Vec<_>>()
             .join(", "),
+    }
+}
+
+/// What a term adds to a score, and for which value; any other object as it is.
+fn term(item: &Value) -> String {
+    let number = |name| item.get(name).and_then(Value::as_f64);
+    let says = item.get("term").and_then(Value::as_str);
+    match (says, number("value"), number("log_odds")) {
+        (Some(says), Some(value), Some(odds)) => format!(
+            "{}: {} ({}{})",
+            escape::line(says),
+            fraction(value),
+            if odds < 0.0 { "" } else { "+" },
+            fraction((odds * 100.0).round() / 100.0)
+        ),
+        _ => shown(item),
     }
 }
 
@@ -602,6 +626,7 @@ mod tests {
             (100.0, "100"),
             (1.0 / 3.0, "0.333333"),
             (-2.5, "-2.5"),
+            (4_386.927_487, "4386.93"),
         ] {
             assert_eq!(fraction(number), text);
         }

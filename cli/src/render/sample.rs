@@ -350,7 +350,7 @@ pub fn measured() -> Finding {
             cv: Some(0.031_25),
             samples: Some(24),
             evidence: Some(
-                r#"{"against":["3 of 9 hosts do the same"],"phase":1.5,"terms":[{"term":"regular","value":0.031}]}"#
+                r#"{"against":["3 of 9 hosts do the same"],"phase":1.5,"terms":[{"term":"regular","value":0.031,"log_odds":2.4},{"term":"many hosts","value":9,"log_odds":-1}]}"#
                     .to_owned(),
             ),
             suppressed_by: None,

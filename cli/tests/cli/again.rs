@@ -228,7 +228,13 @@ fn another_line_for_verdicts_moves_them_and_another_rule_needs_the_capture() {
     assert_eq!(verdict(&mild, id)["worst_severity"], "high");
 
     place.write("other.yaml", "network:\n  tls:\n    required: false\n");
-    let other = rescored(&place, &run, &["--policy", "other.yaml"]);
+    let options = ["--policy", "other.yaml", "--out", "again", "--quiet"];
+    let ended = place
+        .run_keyed(&[&["rescore", text(&run)][..], &options].concat())
+        .code(0)
+        .says("only the capture can answer: NS-01.http_upgrade, NS-01.plaintext");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:#?}");
+    let other = place.path(ended.stdout.trim());
     let lost = verdict(&other, id);
     assert_eq!(lost["verdict"], "not_observed");
     assert!(
