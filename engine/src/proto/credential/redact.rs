@@ -149,10 +149,7 @@ fn value_at(text: &[u8], at: usize) -> Range<usize> {
         Some(quote) => *byte == quote || *byte == b'\n',
         None => byte.is_ascii_whitespace() || b"&;,\"'<>()[]{}|".contains(byte),
     };
-    let len = rest
-        .iter()
-        .position(|byte| ends(byte))
-        .unwrap_or(rest.len());
+    let len = rest.iter().position(ends).unwrap_or(rest.len());
     start..start.saturating_add(len)
 }
 

@@ -155,7 +155,7 @@ pub(super) mod tests {
             let bytes = message(kind, auth, level, 100, 3_000);
             assert_eq!(sealed(&bytes), expected, "{kind} {auth} {level}");
             for split in [bytes.len(), 7, 1] {
-                let turns = bytes.chunks(split).map(|part| c(part.to_vec())).collect();
+                let turns = bytes.chunks(split).map(c).collect();
                 let facts = stream("dce", "dce_rpc", turns).run();
                 let all = bytes.len() as u64;
                 let counted = (facts.bytes_encrypted[0], facts.bytes_plaintext[0]);

@@ -37,9 +37,9 @@ pub(super) fn probe_openvpn_stream(look: &Look<'_>) -> Match {
 /// Whose first packet it is. With tls-auth a digest, the packet's number (1) and
 /// the time stand before the acknowledgements; the first message has number 0.
 fn reset(packet: &[u8]) -> Option<Role> {
-    let (role, acknowledges) = match packet.first()? {
-        &CLIENT_RESET => (Role::Client, 0),
-        &SERVER_RESET => (Role::Server, 1),
+    let (role, acknowledges) = match *packet.first()? {
+        CLIENT_RESET => (Role::Client, 0),
+        SERVER_RESET => (Role::Server, 1),
         _ => return None,
     };
     // Number, and the client's session behind what is acknowledged.
