@@ -347,9 +347,10 @@ impl Streams {
         }
         let before = peek.heap_bytes();
         let wants = peek.push(scene, &mut stream.tx, bytes);
-        let more = peek.heap_bytes().saturating_sub(before);
-        stream.held = stream.held.saturating_add(more);
-        self.held = self.held.saturating_add(more);
+        // What is held may be less than before: a candidate for a secret has ended.
+        let after = peek.heap_bytes();
+        stream.held = stream.held.saturating_sub(before).saturating_add(after);
+        self.held = self.held.saturating_sub(before).saturating_add(after);
         wants
     }
 

@@ -409,6 +409,20 @@ fn broken_frames_lose_what_they_touch() {
     );
 }
 
+/// A stream of days holds what is open of it, not what ever was.
+#[test]
+fn what_a_body_held_is_given_back() {
+    with_rows((40_000, 80), |session, cx| {
+        let call = frame(HEADERS, END_HEADERS, 1, &block(&request("POST", "/1")));
+        session.data(cx, Orig, &join(&[hello(), call]));
+        for _ in 0..500 {
+            session.data(cx, Orig, &frame(DATA, 0, 1, b"a token eyJhbGciOi"));
+            assert!(session.heap_bytes() < 32 << 10, "{}", session.heap_bytes());
+            session.data(cx, Orig, &frame(DATA, 0, 1, b" that was none"));
+        }
+    });
+}
+
 #[test]
 fn bodies_are_passed_over_and_gaps_are_said() {
     let (facts, rows, anomalies) = with_rows((40_000, 80), |session, cx| {
