@@ -123,7 +123,7 @@ struct Filled<R> {
 
 /// A leaf column of one row group, encoded.
 enum Chunk {
-    Varied(ArrowColumnChunk),
+    Varied(Box<ArrowColumnChunk>),
     Constant(Arc<ConstantChunk>),
 }
 
@@ -342,7 +342,7 @@ impl<R: 'static> Filled<R> {
         let writers = self.factory.create_column_writers(0)?;
         for (leaf, mut writer) in leaves.iter().zip(writers) {
             writer.write(leaf)?;
-            chunks.push(Chunk::Varied(writer.close()?));
+            chunks.push(Chunk::Varied(Box::new(writer.close()?)));
         }
         Ok(())
     }
