@@ -195,6 +195,7 @@ fn wanted(working: &[Working], table: &'static str, counts: bool) -> Option<Tabl
     if counts && working.iter().any(|one| !one.wants.is_empty()) {
         is_wanted = true;
         named.extend(["src_ip", "destination"]);
+        plain.insert("resp_bytes");
     }
     plain.extend(["capture", "flow_id", "ts", "first_frame", "first_offset"]);
     is_wanted.then(|| Table {
@@ -237,10 +238,11 @@ impl Pass<'_> {
             let ids = group.numbered(batch, table, self.names)?;
             let rows = Rows::new(table.name, batch, &ids, self.names, self.first_capture);
             if let Some(population) = &mut self.population {
-                let (src, to, places) =
-                    (rows.ids("src_ip"), rows.ids("destination"), rows.places());
+                let (src, to) = (rows.ids("src_ip"), rows.ids("destination"));
+                let (answer, places) = (rows.ints("resp_bytes"), rows.places());
                 for row in 0..rows.len() {
-                    population.note(src.get(row), to.get(row), places.ts_ns(row));
+                    let is_answered = answer.count(row) > 0;
+                    population.note(src.get(row), to.get(row), places.ts_ns(row), is_answered);
                 }
             }
             self.working.par_iter_mut().for_each(|one| {

@@ -97,7 +97,8 @@ fn finding(meta: &'static Meta, found: Found) -> Finding {
         explanation: found.explanation,
         attack_techniques: meta.attack.to_vec(),
         evidence,
-        prevalence_hosts: found.prevalence_hosts,
+        // The source itself does, whether or not it was answered.
+        prevalence_hosts: found.prevalence_hosts.max(1),
         numbers: found.numbers,
     }
 }

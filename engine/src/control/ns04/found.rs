@@ -246,7 +246,10 @@ impl Scene<'_> {
     }
 }
 
-/// How many sources there are, how many destinations, and how many sources each has.
+/// Who talks to whom: how many sources there are, and how many each destination
+/// answers. What nobody answers makes nothing common: packets with the addresses
+/// of a hundred neighbours are sent in a second, by one host that has something
+/// to hide, and a flood of them would fill the memory.
 #[derive(Debug, Default)]
 pub struct Population {
     pairs: HashSet<(NameId, NameId), foldhash::quality::RandomState>,
@@ -266,12 +269,13 @@ impl Population {
         }
     }
 
-    /// A flow from `src` to `destination`, at this time.
-    pub fn note(&mut self, src: NameId, destination: NameId, ts_ns: i64) {
+    /// A flow from `src` to `destination`, at this time; whether the destination
+    /// sent anything back.
+    pub fn note(&mut self, src: NameId, destination: NameId, ts_ns: i64, is_answered: bool) {
         self.flows += 1;
         let (first, last) = self.span.unwrap_or((ts_ns, ts_ns));
         self.span = Some((first.min(ts_ns), last.max(ts_ns)));
-        if !src.is_some() || !destination.is_some() {
+        if !is_answered || !src.is_some() || !destination.is_some() {
             return;
         }
         let is_full = self.pairs.len() >= self.most;
@@ -287,13 +291,13 @@ impl Population {
         }
     }
 
-    /// Sources of one destination.
+    /// Sources that one destination answers.
     pub fn hosts_of(&self, destination: NameId) -> u32 {
         let hosts = self.of_destination.get(destination.index());
         hosts.copied().unwrap_or_default()
     }
 
-    /// Sources in all.
+    /// Sources that are answered at all.
     pub fn hosts(&self) -> usize {
         self.sources.len()
     }
@@ -350,12 +354,18 @@ mod tests {
     }
 
     #[test]
-    fn each_source_of_a_destination_counts_once() {
+    fn each_source_of_a_destination_counts_once_and_only_if_it_was_answered() {
         let mut names = Names::new(10);
-        let [a, b, x] = ["a", "b", "x"].map(|text| names.number(text));
+        let [a, b, c, x] = ["a", "b", "c", "x"].map(|text| names.number(text));
         let mut population = Population::new(10);
-        for (src, ts) in [(a, 5), (a, 3), (b, 9), (NameId::NONE, 11)] {
-            population.note(src, x, ts);
+        for (src, ts, is_answered) in [
+            (a, 5, true),
+            (a, 3, true),
+            (b, 9, true),
+            (c, 4, false),
+            (NameId::NONE, 11, true),
+        ] {
+            population.note(src, x, ts, is_answered);
         }
         assert_eq!((population.hosts_of(x), population.hosts()), (2, 2));
         assert_eq!(population.span_ns(), Some((3, 11)));
