@@ -104,10 +104,23 @@ impl Rules {
         };
         let mut wrong = Vec::new();
         let starts: Vec<u64> = items.iter().map(|(line, _)| *line).collect();
+        // Where each line begins, and where the text ends: a rule looks at its own.
+        let lines: Vec<usize> = std::iter::once(0)
+            .chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1))
+            .collect();
+        let offset = |line: u64| {
+            let index = usize::try_from(line.saturating_sub(1)).ok();
+            let at = index.and_then(|index| lines.get(index));
+            at.copied().unwrap_or(text.len())
+        };
         for (index, (start, value)) in items.into_iter().enumerate() {
             let end = starts.get(index + 1).copied().unwrap_or(u64::MAX);
-            let place = Place { text, start, end };
-            if self.rules.len() >= MAX_RULES {
+            let own = text.get(offset(start)..offset(end));
+            let place = Place {
+                text: own.unwrap_or_default(),
+                start,
+            };
+            if index.max(self.rules.len()) >= MAX_RULES {
                 wrong.push((start, format!("is beyond {MAX_RULES} rules, and left out")));
                 break;
             }
@@ -164,19 +177,18 @@ fn items(text: &str) -> std::result::Result<Vec<(u64, Value)>, Wrong> {
 
 /// Where a rule stands in its file.
 pub(super) struct Place<'a> {
+    /// Its lines alone.
     text: &'a str,
+    /// The first of them.
     start: u64,
-    /// The line at which the next one begins.
-    end: u64,
 }
 
 impl Place<'_> {
     /// The line of a key of the rule, and what stands behind it; the rule's own
     /// where the key is written in another way.
     fn key(&self, key: &str) -> (u64, &str) {
-        let lines = self.text.lines().zip(1_u64..);
-        let of_rule = lines.filter(|(_, line)| (self.start..self.end).contains(line));
-        let mut found = of_rule.filter_map(|(text, line)| {
+        let lines = self.text.lines().zip(self.start..);
+        let mut found = lines.filter_map(|(text, line)| {
             let text = text.trim_start().trim_start_matches("- ").trim_start();
             let rest = text.trim_start_matches(['"', '\'']).strip_prefix(key)?;
             let rest = rest.trim_start_matches(['"', '\'']).trim_start();

@@ -198,3 +198,17 @@ fn the_examples_are_rules() {
         "{rules:?}"
     );
 }
+
+/// A file of nothing but wrong rules costs no more than a full one.
+#[test]
+fn wrong_rules_are_looked_at_as_many_as_right_ones() {
+    let text = format!("rules:\n{}", "- q: b\n".repeat(5_000));
+    let rules = Rules::parse("r.yaml", text.as_bytes());
+    assert_eq!(rules.rules.len(), 0);
+    assert_eq!(rules.problems.len(), 2_001);
+    let last = rules.problems.last().map(String::as_str);
+    assert_eq!(
+        last,
+        Some("r.yaml:2002: is beyond 2000 rules, and left out")
+    );
+}

@@ -8,9 +8,17 @@ use std::collections::BTreeMap;
 const MAX_DEPTH: usize = 64;
 /// Longest condition, bytes.
 const MAX_LENGTH: usize = 16 << 10;
+/// Most SQL that the conditions of one rule become, selections repeated. Each
+/// mention repeats its selection: short files would become very long queries.
+pub(super) const MAX_SQL: usize = 256 << 10;
 
-/// The condition as SQL, each selection in its place.
-pub(super) fn sql(text: &str, selections: &BTreeMap<&str, String>) -> Result<String, String> {
+/// The condition as SQL, each selection in its place; `room` is what is left of
+/// [`MAX_SQL`].
+pub(super) fn sql(
+    text: &str,
+    selections: &BTreeMap<&str, String>,
+    room: &mut usize,
+) -> Result<String, String> {
     if text.len() > MAX_LENGTH {
         return Err(format!("is longer than {MAX_LENGTH} bytes"));
     }
@@ -23,6 +31,7 @@ pub(super) fn sql(text: &str, selections: &BTreeMap<&str, String>) -> Result<Str
         words: &words,
         selections,
         at: 0,
+        room,
     };
     let sql = reader.any(0)?;
     match reader.peek() {
@@ -35,9 +44,17 @@ struct Reader<'a> {
     words: &'a [&'a str],
     selections: &'a BTreeMap<&'a str, String>,
     at: usize,
+    room: &'a mut usize,
 }
 
 impl Reader<'_> {
+    /// A selection's SQL once more.
+    fn copy(&mut self, sql: &str) -> Result<String, String> {
+        let left = self.room.checked_sub(sql.len());
+        *self.room = left.ok_or_else(|| format!("becomes more than {MAX_SQL} bytes of SQL"))?;
+        Ok(sql.to_owned())
+    }
+
     fn peek(&self) -> Option<&str> {
         self.words.get(self.at).copied()
     }
@@ -94,14 +111,14 @@ impl Reader<'_> {
             };
         }
         match self.selections.get(word.as_str()) {
-            Some(sql) => Ok(sql.clone()),
+            Some(sql) => self.copy(sql),
             None => Err(format!("there is no selection {word:?}")),
         }
     }
 
     /// The selections that a pattern names; `them` are all but those that begin
     /// with an underscore.
-    fn named(&self, pattern: &str) -> Result<Vec<String>, String> {
+    fn named(&mut self, pattern: &str) -> Result<Vec<String>, String> {
         let is_named = |name: &str| match pattern {
             "them" => !name.starts_with('_'),
             _ => match pattern.split_once('*') {
@@ -113,12 +130,11 @@ impl Reader<'_> {
                 None => name == pattern,
             },
         };
-        let named: Vec<String> = self
-            .selections
-            .iter()
-            .filter(|(name, _)| is_named(name))
-            .map(|(_, sql)| sql.clone())
-            .collect();
+        let selections = self.selections;
+        let named = selections.iter().filter(|(name, _)| is_named(name));
+        let named: Vec<String> = named
+            .map(|(_, sql)| self.copy(sql))
+            .collect::<Result<_, _>>()?;
         if named.is_empty() {
             Err(format!("no selection is called {pattern:?}"))
         } else {

@@ -151,9 +151,10 @@ fn detection_of(
     if conditions.is_empty() {
         return Err(place.wrong("condition", "must be a text"));
     }
+    let mut room = condition::MAX_SQL;
     let parts: Result<Vec<String>, String> = conditions
         .into_iter()
-        .map(|text| condition::sql(text, &selections))
+        .map(|text| condition::sql(text, &selections, &mut room))
         .collect();
     let parts = parts.map_err(|why| place.wrong("condition", why))?;
     Ok(value::joined(&parts, " OR "))

@@ -322,3 +322,15 @@ fn long_lists_become_shallow_trees() {
     }
     assert!(deepest < 20, "{deepest}");
 }
+
+/// What a short file may become is bounded, and told with its line.
+#[test]
+fn a_condition_that_repeats_large_selections_is_refused() {
+    let values: Vec<String> = (0..2_000).map(|n| format!("n{n}")).collect();
+    let detection = format!(
+        "  s: {{query: [{}]}}\n  condition: {}",
+        values.join(", "),
+        vec!["s"; 500].join(" or ")
+    );
+    refuses(DNS, &detection, 8, "bytes of SQL");
+}
