@@ -116,7 +116,7 @@ const KEPT: usize = 64;
 const COLUMNS: &[Columns] = &[
     Columns {
         table: "flows",
-        plain: &["dst_port"],
+        plain: &["src_port", "dst_port"],
         names: &["src_ip", "dst_ip", "server_name", "destination"],
     },
     Columns {
@@ -241,6 +241,7 @@ impl Looking {
         places
     }
 
+    /// What names the destination, or what is said to it.
     fn note(
         &mut self,
         rows: &Rows<'_>,
@@ -249,10 +250,23 @@ impl Looking {
         pair: Pair<'_>,
         places: &[u32],
     ) -> bool {
+        self.note_beside(rows, row, (at, pair.port), pair, places)
+    }
+
+    /// The same of what stands beside a port that need not be the destination's:
+    /// an indicator with a port names that end of a flow alone.
+    fn note_beside(
+        &mut self,
+        rows: &Rows<'_>,
+        row: usize,
+        (at, beside): (Place, u16),
+        pair: Pair<'_>,
+        places: &[u32],
+    ) -> bool {
         let mut any = false;
         for &place in places {
             let port = self.set.get(place).and_then(|one| one.port);
-            if port.is_some_and(|port| port != pair.port) {
+            if port.is_some_and(|port| port != beside) {
                 continue;
             }
             any = true;
@@ -281,11 +295,8 @@ impl Looking {
 
     fn flows(&mut self, rows: &Rows<'_>) {
         let (src, dst) = (rows.ids("src_ip"), rows.ids("dst_ip"));
-        let (names, to, ports) = (
-            rows.ids("server_name"),
-            rows.ids("destination"),
-            rows.ints("dst_port"),
-        );
+        let (names, to) = (rows.ids("server_name"), rows.ids("destination"));
+        let (own_ports, ports) = (rows.ints("src_port"), rows.ints("dst_port"));
         for row in 0..rows.len() {
             let pair = Pair {
                 src: src.get(row),
@@ -294,13 +305,14 @@ impl Looking {
                 name: Some(rows.names().text(to.get(row))),
             };
             let mut any = false;
-            for (at, id) in [
-                (Place::Source, pair.src),
-                (Place::Destination, pair.dst),
-                (Place::ServerName, names.get(row)),
+            let own_port = port(own_ports.or_zero(row));
+            for (at, beside, id) in [
+                (Place::Source, own_port, pair.src),
+                (Place::Destination, pair.port, pair.dst),
+                (Place::ServerName, pair.port, names.get(row)),
             ] {
                 let places = self.named(rows, Sort::Host, id);
-                any |= self.note(rows, row, at, pair, &places);
+                any |= self.note_beside(rows, row, (at, beside), pair, &places);
             }
             self.pass(rows, row, any);
         }
@@ -605,6 +617,33 @@ mod tests {
         let judged = judge(&check("198.51.100.8:8443\n"), &Policy::built_in(), &flows);
         let ports: Vec<_> = judged.found.iter().map(|found| found.dst_port).collect();
         assert_eq!(ports, [8_443]);
+    }
+
+    #[test]
+    fn an_address_of_a_flow_is_named_with_its_own_port_alone() {
+        let found = |feed: &str| {
+            let mut flow = Flow::to("198.51.100.8").from("10.20.0.7").port(443).at(1);
+            flow.0.src_port = 50_001;
+            let judged = judge(&check(feed), &Policy::built_in(), &[flow]);
+            let passed = judged.tally.passed.get(&0).copied().unwrap_or_default();
+            assert_eq!(judged.found.len() as u64 + passed, 1, "{feed}");
+            let mut found = judged.found.into_iter().map(|found| found.detail);
+            found.next().unwrap_or_default()
+        };
+        for (feed, detail) in [
+            // The port of the other end.
+            ("10.20.0.7:443\n", ""),
+            ("198.51.100.8:50001\n", ""),
+            ("10.20.0.7:50001\n", "address 10.20.0.7 as source of a flow"),
+            (
+                "198.51.100.8:443\n",
+                "address 198.51.100.8 as destination of a flow",
+            ),
+            ("10.20.0.7:8443\n", ""),
+            ("10.20.0.7\n", "address 10.20.0.7 as source of a flow"),
+        ] {
+            assert_eq!(found(feed), detail, "{feed}");
+        }
     }
 
     #[test]
