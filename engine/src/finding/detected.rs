@@ -2,7 +2,7 @@
 
 use super::gather::{Tally, bounded, finding_id, sort_findings, spread};
 use super::{Finding, PacketRef};
-use crate::control::ns04::{Detected, Found, Judgement};
+use crate::control::ns04::{Detected, Found, Judgement, Parts};
 use crate::control::{Meta, Severity, Status};
 use crate::flow::key::put_address;
 use std::cmp::Reverse;
@@ -69,11 +69,12 @@ fn take_one(
 
 fn finding(meta: &'static Meta, found: Found) -> Finding {
     let (ts_first, ts_last) = found.trail.span();
-    let rows = found.trail.count();
-    let kept = found.trail.kept();
-    let (flow_ids, evidence) = found.trail.into_parts();
-    // Several rows of one flow are one flow; beyond those kept each counts.
-    let flow_count = flow_ids.len() as u64 + rows.saturating_sub(kept);
+    // Several rows of one flow are one flow.
+    let Parts {
+        flows: flow_ids,
+        flow_count,
+        packets: evidence,
+    } = found.trail.into_parts();
     let destination = bounded(&found.destination).to_owned();
     let mut src = String::new();
     put_address(&mut src, found.src);

@@ -164,7 +164,8 @@ fn finding(
 ) -> Finding {
     let (ts_first, ts_last) = subject.trail.span();
     let count = subject.trail.count();
-    let (mut flow_ids, mut evidence) = subject.trail.into_parts();
+    let parts = subject.trail.into_parts();
+    let (mut flow_ids, mut evidence) = (parts.flows, parts.packets);
     // A query need not say where its rows stand.
     flow_ids.retain(|flow| flow.0 > 0);
     evidence.retain(|packet| packet.frame > 0);

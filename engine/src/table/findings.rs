@@ -86,7 +86,7 @@ impl Row for Finding {
             col::list_int64(("flow_ids", "", "Flows, ascending, at most 1,000."), |f: &Self, put| {
                 f.flow_ids.iter().for_each(|id| put(id.0));
             }),
-            col::int64(("flow_count", "", "All flows; where a check judges requests or questions, those beyond the first 1,000 (of scores 64) count one by one."), |f: &Self| signed(f.flow_count)),
+            col::int64(("flow_count", "", "All flows, exact up to 1,000 rows (of scores 64). Beyond them NS-01 to NS-03 count requests one by one; NS-04 counts a flow once as long as fewer than that many rows of others lie between its own. Rules count rows."), |f: &Self| signed(f.flow_count)),
             col::text(("title", "", "One sentence."), |f: &Self| &f.title).content(),
             col::text(("explanation", "", "One sentence with the numbers."), |f: &Self| {
                 &f.explanation

@@ -110,6 +110,10 @@ pub struct Trail {
     seen: Vec<Seen>,
     most: usize,
     count: u64,
+    /// Flows of which no row was kept when a batch of rows went.
+    gone: u64,
+    /// Those of the latest such batch, ascending.
+    latest: Vec<FlowId>,
     span: Option<(CaptureTime, CaptureTime)>,
 }
 
@@ -126,6 +130,8 @@ impl Trail {
             seen: Vec::new(),
             most,
             count: 0,
+            gone: 0,
+            latest: Vec::new(),
             span: None,
         }
     }
@@ -141,22 +147,24 @@ impl Trail {
         }
     }
 
-    /// Takes what another one kept and counted.
-    pub fn append(&mut self, other: Self) {
-        self.count += other.count;
-        if let Some((first, last)) = other.span {
-            let (own_first, own_last) = self.span.unwrap_or((first, last));
-            self.span = Some((own_first.min(first), own_last.max(last)));
-        }
-        self.seen.extend(other.seen);
-        if self.seen.len() >= self.most.saturating_mul(2) {
-            self.trim();
-        }
-    }
-
+    /// Drops the latest rows. Their flows are counted unless a row of them is
+    /// kept or went with the batch before: no flow is missed, and one that comes
+    /// back after as many rows of others counts again, never more often than it
+    /// has rows.
     fn trim(&mut self) {
         self.seen.sort_unstable();
-        self.seen.truncate(self.most);
+        if self.seen.len() <= self.most {
+            return;
+        }
+        let mut gone = flows_of(self.seen.drain(self.most..));
+        let kept = flows_of(self.seen.iter().copied());
+        gone.retain(|flow| kept.binary_search(flow).is_err());
+        if gone.is_empty() {
+            return;
+        }
+        let is_new = |flow: &&FlowId| self.latest.binary_search(flow).is_err();
+        self.gone += gone.iter().filter(is_new).count() as u64;
+        self.latest = gone;
     }
 
     /// Rows taken.
@@ -164,26 +172,43 @@ impl Trail {
         self.count
     }
 
-    /// Rows that are kept.
-    pub fn kept(&self) -> u64 {
-        self.seen.len().min(self.most) as u64
-    }
-
     /// Time of the first and of the last row taken.
     pub fn span(&self) -> (CaptureTime, CaptureTime) {
         self.span.unwrap_or_default()
     }
 
-    /// Flows, ascending, and the packets of the earliest rows.
-    pub fn into_parts(mut self) -> (Vec<FlowId>, Vec<PacketRef>) {
+    /// Flows and packets of the earliest rows, and how many flows there are.
+    pub fn into_parts(mut self) -> Parts {
         self.trim();
         let packets = self.seen.iter().take(MAX_PACKETS).map(|seen| seen.at);
         let packets = packets.collect();
-        let mut flows: Vec<_> = self.seen.iter().map(|seen| seen.flow_id).collect();
-        flows.sort_unstable();
-        flows.dedup();
-        (flows, packets)
+        let flows = flows_of(self.seen.iter().copied());
+        Parts {
+            flow_count: self.gone + flows.len() as u64,
+            flows,
+            packets,
+        }
     }
+}
+
+/// What a [`Trail`] comes to.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Flows of the kept rows, ascending.
+    pub flows: Vec<FlowId>,
+    /// All flows: exact while every row is kept, and as long as the rows of one
+    /// flow follow each other.
+    pub flow_count: u64,
+    /// Packets of the earliest rows.
+    pub packets: Vec<PacketRef>,
+}
+
+/// Each flow once, ascending.
+fn flows_of(seen: impl Iterator<Item = Seen>) -> Vec<FlowId> {
+    let mut flows: Vec<_> = seen.map(|seen| seen.flow_id).collect();
+    flows.sort_unstable();
+    flows.dedup();
+    flows
 }
 
 /// How much was judged, file by file.
@@ -344,13 +369,58 @@ mod tests {
         for ts in [9, 2, 7, 4, 8, 1, 3] {
             trail.push(seen(ts, u64::try_from(ts).unwrap()));
         }
-        assert_eq!((trail.count(), trail.kept()), (7, 3));
+        assert_eq!(trail.count(), 7);
         let (first, last) = trail.span();
         assert_eq!((first.as_nanos(), last.as_nanos()), (1, 9));
-        let (flows, packets) = trail.into_parts();
-        assert_eq!(flows, [FlowId(97), FlowId(98), FlowId(99)]);
-        let frames: Vec<_> = packets.iter().map(|at| at.frame).collect();
+        let parts = trail.into_parts();
+        assert_eq!(parts.flows, [FlowId(97), FlowId(98), FlowId(99)]);
+        let frames: Vec<_> = parts.packets.iter().map(|at| at.frame).collect();
         assert_eq!(frames, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_trail_counts_flows_rather_than_rows() {
+        // Flows of the rows in the order of time, how many rows are kept, flows.
+        let cases: [(&str, Vec<i64>, usize, u64); 6] = [
+            ("nothing", vec![], 3, 0),
+            ("one flow, all kept", vec![1; 3], 3, 1),
+            ("one flow, far beyond", vec![1; 159], 3, 1),
+            ("two at once", [1, 2].repeat(50), 4, 2),
+            ("one flow a row", (0..40).collect(), 3, 40),
+            (
+                "one after another",
+                (0..40).map(|at| at / 10).collect(),
+                3,
+                4,
+            ),
+        ];
+        for (what, flows, most, expected) in cases {
+            let mut trail = Trail::keeping(most);
+            for (&flow, ts) in flows.iter().zip(0..) {
+                trail.push(Seen {
+                    flow_id: FlowId(flow),
+                    ..seen(ts, 1)
+                });
+            }
+            assert_eq!(trail.into_parts().flow_count, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn no_order_of_rows_makes_more_flows_than_rows_or_misses_one() {
+        // What was kept gives way to earlier rows and is still counted.
+        for flows in [1, 2, 7, 20_i64] {
+            let mut trail = Trail::keeping(2);
+            for ts in (0..20).rev() {
+                trail.push(Seen {
+                    flow_id: FlowId(ts % flows),
+                    ..seen(ts, 1)
+                });
+            }
+            let counted = trail.into_parts().flow_count;
+            let least = u64::try_from(flows).unwrap();
+            assert!((least..=20).contains(&counted), "{flows}: {counted}");
+        }
     }
 
     #[test]

@@ -40,8 +40,8 @@ mod tables_by_hand;
 pub(crate) mod testing;
 
 pub use found::{
-    Detected, Found, Judgement, MAX_FLOWS, MAX_PACKETS, Measure, Numbers, Population, Scene, Tally,
-    Trail, rounded,
+    Detected, Found, Judgement, MAX_FLOWS, MAX_PACKETS, Measure, Numbers, Parts, Population, Scene,
+    Tally, Trail, rounded,
 };
 pub use indicator::Indicators;
 pub use rows::{
