@@ -407,7 +407,7 @@ pub struct Findings {
     /// Run folder
     #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
     pub run: PathBuf,
-    /// Only of this control or check, such as NS-04 or NS-01.tls_version; may be repeated
+    /// Only of this control, check or rule: NS-04, NS-01.tls_version, RULE.ID; may be repeated
     #[arg(
         long = "check",
         visible_alias = "control",

@@ -100,12 +100,69 @@ fn levels_of(selected: &[Selected]) -> String {
 ///
 /// With the names that it knows.
 pub fn refuse_unknown(verdicts: &[Verdict], checks: &[String]) -> Result<()> {
+    match checks.iter().find(|name| !is_known(verdicts, name)) {
+        Some(name) => bail!(unknown(verdicts, name)),
+        None => Ok(()),
+    }
+}
+
+fn is_known(verdicts: &[Verdict], name: &str) -> bool {
+    verdicts.iter().any(|verdict| is_named(verdict, name))
+}
+
+/// The controls that there are, and the checks of the one that was meant.
+fn unknown(verdicts: &[Verdict], name: &str) -> String {
+    let mut controls: Vec<&str> = verdicts
+        .iter()
+        .map(|verdict| verdict.control_id.as_str())
+        .collect();
+    controls.dedup();
+    let meant = name.split('.').next().unwrap_or_default();
+    let checks: Vec<&str> = verdicts
+        .iter()
+        .filter(|verdict| verdict.control_id.eq_ignore_ascii_case(meant))
+        .filter_map(|verdict| verdict.check_id.as_deref())
+        .collect();
+    let shown = crate::escape::line(name);
+    if checks.is_empty() {
+        let known = controls.join(", ");
+        return format!("--check {shown}: this run has no such control or check; it has {known}");
+    }
+    format!(
+        "--check {shown}: this run has no such check; {meant} has\n  {}",
+        checks.join("\n  ")
+    )
+}
+
+/// What findings of the user's rules have for a control.
+const RULE: &str = "RULE";
+
+/// Refuses names that no finding can have. Verdicts know nothing of the user's
+/// rules, and a rule that found nothing left no trace but its file.
+///
+/// # Errors
+///
+/// With the names that the run knows.
+pub fn refuse_unfindable(
+    verdicts: &[Verdict],
+    findings: &[Finding],
+    checks: &[String],
+) -> Result<()> {
     for name in checks {
-        if !verdicts.iter().any(|verdict| is_named(verdict, name)) {
+        let is_rule = match name.split_once('.') {
+            None => name.eq_ignore_ascii_case(RULE),
+            Some((control, _)) => control.eq_ignore_ascii_case(RULE),
+        };
+        if !is_rule {
+            refuse_unknown(verdicts, std::slice::from_ref(name))?;
+            continue;
+        }
+        let is_found = |finding: &Finding| finding.check_id.eq_ignore_ascii_case(name);
+        if name.contains('.') && !findings.iter().any(is_found) {
             bail!(
-                "--check {}: this run has no such control or check; it has {}",
-                crate::escape::line(name),
-                known_names(verdicts).join(", ")
+                "--check {}: no rule of this name found anything in this run; --check {RULE} lists \
+                 what rules found",
+                crate::escape::line(name)
             );
         }
     }
@@ -188,20 +245,6 @@ fn is_named(verdict: &Verdict, name: &str) -> bool {
             .check_id
             .as_deref()
             .is_some_and(|check| check.eq_ignore_ascii_case(name))
-}
-
-/// Controls, each once.
-fn known_names<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for verdict in verdicts {
-        if !names.contains(&verdict.control_id) {
-            names.push(verdict.control_id.clone());
-        }
-        if let Some(check) = &verdict.check_id {
-            names.push(check.clone());
-        }
-    }
-    names
 }
 
 #[cfg(test)]
@@ -295,9 +338,31 @@ mod tests {
     fn an_unknown_name_is_refused() {
         let error = names(None, &["NS-99"]).expect_err("unknown").to_string();
         assert!(
-            error.contains("NS-99") && error.contains("NS-01.tls_version"),
+            error.contains("NS-99") && error.ends_with("it has NS-01, NS-04"),
             "{error}"
         );
+        let error = names(None, &["ns-01.tls_versoin"])
+            .expect_err("unknown")
+            .to_string();
+        assert!(error.contains("\n  NS-01.tls_version"), "{error}");
+    }
+
+    #[test]
+    fn what_rules_found_can_be_asked_for() {
+        let mut findings = sample::report().findings;
+        findings[0].check_id = "RULE.alpn";
+        let asked = |name: &str| refuse_unfindable(&verdicts(), &findings, &[name.to_owned()]);
+        for name in ["RULE", "rule", "RULE.alpn", "rule.ALPN", "NS-01"] {
+            assert!(asked(name).is_ok(), "{name}");
+        }
+        for (name, word) in [
+            ("RULE.none", "found anything"),
+            ("RULES", "no such control"),
+            ("NS-99", "no such control"),
+        ] {
+            let error = asked(name).expect_err("unknown").to_string();
+            assert!(error.contains(word), "{error}");
+        }
     }
 
     #[track_caller]

@@ -7,7 +7,7 @@ use crate::render::findings::{self, Listing};
 use crate::sandbox;
 use crate::screen::{self, Screen};
 use crate::secret::{EnvironmentKey, keys_at_hand};
-use crate::selection::{Wanted, refuse_unknown};
+use crate::selection::{Wanted, refuse_unfindable};
 use anyhow::Result;
 use nsforensics_engine::table::read;
 
@@ -22,8 +22,8 @@ pub fn run(
     let Some(report) = intact(&arguments.run, &keys)? else {
         return Ok(Outcome::Found);
     };
-    refuse_unknown(&read::verdicts(&report.folder)?, &arguments.checks)?;
     let all = read::findings(&report.folder)?;
+    refuse_unfindable(&read::verdicts(&report.folder)?, &all, &arguments.checks)?;
     let wanted = Wanted {
         checks: arguments.checks,
         severity: arguments.severity,
