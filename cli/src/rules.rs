@@ -15,6 +15,9 @@ use std::sync::{Mutex, PoisonError};
 /// The program's name.
 const PROGRAM: &str = "nsforensics-sql";
 
+/// Problems told where nothing could be read.
+const TOLD: usize = 20;
+
 /// The program at work.
 #[derive(Debug)]
 struct Sql {
@@ -27,7 +30,7 @@ struct Sql {
 ///
 /// # Errors
 ///
-/// When a path cannot be read, or the program is not there.
+/// When a path cannot be read, no rule can be, or the program is not there.
 pub fn prepare(
     paths: &[PathBuf],
     readable: &[PathBuf],
@@ -53,6 +56,18 @@ pub fn prepare(
             "{}: holds no rules (*.yaml, *.yml)",
             crate::escape::line(&given.to_string_lossy())
         );
+    }
+    if rules.rules.is_empty() {
+        let mut told: Vec<String> = rules
+            .problems
+            .iter()
+            .take(TOLD)
+            .map(|problem| crate::escape::line(&problem.to_string()))
+            .collect();
+        if let Some(more) = rules.problems.len().checked_sub(TOLD + 1) {
+            told.push(format!("and {} more", more + 1));
+        }
+        bail!("no rule could be read: {}", told.join("\n  "));
     }
     let program = find()?;
     let scratch = out.join(format!(".sql-{}", std::process::id()));

@@ -499,9 +499,7 @@ pub fn rules(bytes: &[u8]) {
         .filter(|&&byte| matches!(byte, b'\n' | b'\r'))
         .count();
     for problem in &rules.problems {
-        let rest = problem.strip_prefix("fuzz:").expect("the file");
-        let line = rest.split(':').next().expect("a line");
-        let line: usize = line.parse().expect("a number");
+        let line = usize::try_from(problem.line).expect("a number");
         assert!((1..=lines).contains(&line), "{problem}: {lines} lines");
     }
     for rule in &rules.rules {

@@ -121,8 +121,8 @@ pub fn run(
     } else {
         let key_file = arguments.key.key_file.as_deref();
         let mut text = summary::summary(&report, request.hash, key_file, screen);
-        if let Some(set) = &request.rules {
-            text.push_str(&rules::section(&set.rules, &report.findings, screen));
+        if let (Some(set), Some(told)) = (&request.rules, &report.rules) {
+            text.push_str(&rules::section(&set.rules, told, &report.findings, screen));
         }
         if let Some(told) = &told {
             text.push_str(&alerts::section(told, key_file, screen));

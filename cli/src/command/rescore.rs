@@ -150,8 +150,8 @@ pub fn run(
             escape::line(&request.manifest.run_id)
         );
         text.push_str(&summary::summary(&report, true, key_file, screen));
-        if let Some(set) = &request.rules {
-            text.push_str(&rules::section(&set.rules, &report.findings, screen));
+        if let (Some(set), Some(told)) = (&request.rules, &report.rules) {
+            text.push_str(&rules::section(&set.rules, told, &report.findings, screen));
         }
         if let Some(told) = &told {
             text.push_str(&alerts::section(told, key_file, screen));

@@ -140,11 +140,16 @@ pub fn block(
             more(&mut lines, finding, files, room);
         }
         Depth::Short => {
-            let mut place = format!("frame {}", screen::count(finding.first.frame));
-            if files.0.len() > 1 {
-                let _ = write!(place, " of {}", files.name(finding.first.capture));
+            let mut place = String::new();
+            if let Some(first) = finding.first_packet() {
+                let _ = write!(place, "frame {}", screen::count(first.frame));
+                if files.0.len() > 1 {
+                    let _ = write!(place, " of {}", files.name(first.capture));
+                }
             }
-            if screen::width(&when) + 2 + screen::width(&place) <= room {
+            if place.is_empty() {
+                lines.push(when);
+            } else if screen::width(&when) + 2 + screen::width(&place) <= room {
                 lines.push(format!("{when}  {place}"));
             } else {
                 lines.push(when);
@@ -420,11 +425,16 @@ pub fn csv(listing: &Listing) -> String {
     for finding in &listing.findings {
         let text = |text: &str| csv_field(&escape::line(text));
         let packet = |packet: &PacketRef| format!("{}:{}", packet.capture, packet.frame);
-        let file = listing
-            .captures
-            .iter()
-            .find(|capture| capture.capture == finding.first.capture)
+        let first = finding.first_packet();
+        let file = first
+            .and_then(|first| {
+                let mut captures = listing.captures.iter();
+                captures.find(|capture| capture.capture == first.capture)
+            })
             .map_or("", |capture| capture.path.as_str());
+        let of_first = |number: fn(PacketRef) -> u64| {
+            first.map(|at| number(at).to_string()).unwrap_or_default()
+        };
         let numbers = &finding.numbers;
         let measure = numbers.measure.as_ref();
         let fields = [
@@ -448,8 +458,8 @@ pub fn csv(listing: &Listing) -> String {
             finding.ts_last.to_string(),
             finding.flow_count.to_string(),
             text(file),
-            finding.first.frame.to_string(),
-            finding.first.offset.to_string(),
+            of_first(|at| at.frame),
+            of_first(|at| at.offset),
             joined(finding.evidence.iter().map(packet)),
             joined(finding.flow_ids.iter().map(|id| id.0.to_string())),
             text(measure.map_or("", |measure| &measure.metric)),

@@ -12,8 +12,10 @@ use nsforensics_engine::capture::CaptureSummary;
 use nsforensics_engine::evidence::PacketRef;
 use nsforensics_engine::finding::{CoverageRow, Finding, Verdict};
 use nsforensics_engine::indicator::Set;
+use nsforensics_engine::rule::{ProblemKind, Told};
 use nsforensics_engine::run::Report;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// A document as text: indented, deceptive characters escaped, one newline at its end.
@@ -52,6 +54,8 @@ pub struct AnalyzeDocument<'a> {
     findings: Vec<FindingView<'a>>,
     coverage: Vec<CoverageView<'a>>,
     capture_anomalies: Vec<AnomalyView<'a>>,
+    /// What became of the user's rules; null where none were given.
+    rules: Option<RulesView<'a>>,
     /// What became of the alerts; null where the policy names no destination.
     pub alerts: Option<&'a super::alerts::Told>,
 }
@@ -89,7 +93,62 @@ impl<'a> AnalyzeDocument<'a> {
                 .iter()
                 .map(AnomalyView::new)
                 .collect(),
+            rules: report
+                .rules
+                .as_ref()
+                .map(|told| RulesView::new(told, &report.findings)),
             alerts: None,
+        }
+    }
+}
+
+/// What became of the user's rules.
+#[derive(Debug, Serialize)]
+struct RulesView<'a> {
+    /// Rules whose query was answered.
+    asked: u64,
+    /// Of these, those with findings.
+    found: usize,
+    /// Rules, or whole files, that could not be read or asked.
+    failed: Vec<FailedRule<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct FailedRule<'a> {
+    file: &'a str,
+    line: u64,
+    /// Null where not even that could be read.
+    check_id: Option<&'static str>,
+    failed_to_be: &'static str,
+    message: &'a str,
+}
+
+impl<'a> RulesView<'a> {
+    fn new(told: &'a Told, findings: &[Finding]) -> Self {
+        let found: BTreeSet<&str> = findings
+            .iter()
+            .map(|finding| finding.check_id)
+            .filter(|check_id| check_id.starts_with("RULE."))
+            .collect();
+        let failed = told.problems.iter().filter_map(|problem| {
+            let failed_to_be = match problem.kind {
+                ProblemKind::NotRead => "read",
+                ProblemKind::NotAsked => "asked",
+                // It is told among the errors of the manifest.
+                ProblemKind::CutShort => return None,
+            };
+            Some(FailedRule {
+                file: &problem.file,
+                line: problem.line,
+                check_id: problem.check_id,
+                failed_to_be,
+                message: &problem.message,
+            })
+        });
+        Self {
+            asked: told.asked,
+            found: found.len(),
+            failed: failed.collect(),
         }
     }
 }
@@ -304,7 +363,8 @@ pub struct FindingView<'a> {
     ts_last: String,
     flow_count: u64,
     flow_ids: Vec<i64>,
-    first_frame: PacketView,
+    /// Null where a rule of the user names no packet.
+    first_frame: Option<PacketView>,
     evidence_frames: Vec<PacketView>,
     attack_techniques: &'a [&'static str],
     prevalence_hosts: u32,
@@ -345,7 +405,7 @@ impl<'a> FindingView<'a> {
             ts_last: finding.ts_last.to_string(),
             flow_count: finding.flow_count,
             flow_ids: finding.flow_ids.iter().map(|id| id.0).collect(),
-            first_frame: PacketView::new(finding.first),
+            first_frame: finding.first_packet().map(PacketView::new),
             evidence_frames: finding
                 .evidence
                 .iter()

@@ -5,14 +5,14 @@ use super::{heading, labelled};
 use crate::escape;
 use crate::screen::{self, Screen};
 use nsforensics_engine::finding::Finding;
-use nsforensics_engine::rule::Rules;
+use nsforensics_engine::rule::{ProblemKind, Rules, Told};
 use std::cmp::Reverse;
 
 /// Rules that are listed.
 const LISTED: usize = 20;
 
 /// The section of the summary.
-pub fn section(rules: &Rules, findings: &[Finding], screen: &Screen) -> String {
+pub fn section(rules: &Rules, told: &Told, findings: &[Finding], screen: &Screen) -> String {
     let mut found: Vec<_> = rules
         .rules
         .iter()
@@ -28,11 +28,18 @@ pub fn section(rules: &Rules, findings: &[Finding], screen: &Screen) -> String {
         screen::counted(rules.rules.len() as u64, "rule", "rules"),
         screen::count(found.len() as u64)
     );
-    if !rules.problems.is_empty() {
-        text.push_str(&format!(
-            "; {} could not be read",
-            screen::count(rules.problems.len() as u64)
-        ));
+    // A rule that was not asked found nothing for another reason than the rest.
+    let failed: Vec<String> = [
+        (ProblemKind::NotRead, "read"),
+        (ProblemKind::NotAsked, "asked"),
+    ]
+    .into_iter()
+    .map(|(kind, what)| (told.count(kind), what))
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, what)| format!("{} could not be {what}", screen::count(number)))
+    .collect();
+    if !failed.is_empty() {
+        text.push_str(&format!("; {}", failed.join(", ")));
     }
     let mut out = String::new();
     heading(&mut out, screen, "RULES", &text);
@@ -57,6 +64,7 @@ pub fn section(rules: &Rules, findings: &[Finding], screen: &Screen) -> String {
 mod tests {
     use super::*;
     use crate::render::sample;
+    use nsforensics_engine::rule::Problem;
 
     #[test]
     fn rules_are_listed_worst_first() {
@@ -71,10 +79,23 @@ mod tests {
             ..sample::report().findings.remove(0)
         };
         let found = ["RULE.mild", "RULE.bad", "RULE.bad", "NS-01.plaintext"].map(finding);
-        let text = section(&rules, &found, &Screen::plain(100));
+        let told = Told {
+            asked: 2,
+            problems: vec![
+                rules.problems[0].clone(),
+                Problem {
+                    file: "r.yaml".to_owned(),
+                    line: 4,
+                    check_id: Some("RULE.none"),
+                    kind: ProblemKind::NotAsked,
+                    message: "no such column: x".to_owned(),
+                },
+            ],
+        };
+        let text = section(&rules, &told, &found, &Screen::plain(100));
         assert_eq!(
             text,
-            "\nRULES  3 rules, 2 found something; 1 could not be read\n  \
+            "\nRULES  3 rules, 2 found something; 1 could not be read, 1 could not be asked\n  \
              HIGH      RULE.bad Bad\\x1b[31m: 2 findings\n  LOW       RULE.mild Mild: 1 finding\n"
         );
     }

@@ -31,6 +31,7 @@ pub fn report() -> Report {
         folder: "nsforensics-out/20260101T120000Z-7f3a91".into(),
         run_id: "20260101T120000Z-7f3a91".to_owned(),
         key_id: "k1-5c0ffee5c0ffee12".to_owned(),
+        rules: None,
         captures: vec![
             CaptureSummary {
                 path: "captures/office-monday.pcapng".to_owned(),
@@ -203,6 +204,7 @@ pub fn empty_report() -> Report {
         folder: "nsforensics-out/20260101T120000Z-000000".into(),
         run_id: "20260101T120000Z-000000".to_owned(),
         key_id: "k1-5c0ffee5c0ffee12".to_owned(),
+        rules: None,
         captures: vec![CaptureSummary {
             path: "-".to_owned(),
             file_name: "-".to_owned(),

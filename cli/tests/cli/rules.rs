@@ -87,6 +87,14 @@ fn rules_find_in_fresh_runs_and_old_ones_and_a_broken_one_stops_none() {
     let mut sorted = found.clone();
     sorted.sort();
     assert_eq!(sorted, expected);
+    let failed = serde_json::json!([{
+        "file": "rules.yaml", "line": 11, "check_id": "RULE.broken", "failed_to_be": "asked",
+        "message": "no such column: absent",
+    }]);
+    assert_eq!(
+        document["rules"],
+        serde_json::json!({"asked": 2, "found": 1, "failed": failed})
+    );
     let run = place.run_folder("out");
     place.run_keyed(&["verify", text(&run)]).code(0);
     let manifest = std::fs::read_to_string(run.join("manifest.json")).expect("a manifest");
@@ -195,6 +203,90 @@ fn the_examples_find_something_in_a_sample() {
             sigma
         ]
     );
+}
+
+/// Rules that say less and less of where their rows stand.
+const BARE: &str = "\
+rules:
+  - {id: bare, text: Bare, query: 'SELECT src_ip, dst_ip FROM flows'}
+  - {id: flow, text: Flow, query: 'SELECT src_ip, dst_ip, flow_id FROM flows'}
+  - {id: timed, text: Timed, query: 'SELECT src_ip, dst_ip, flow_id, ts FROM flows'}
+";
+
+#[test]
+fn what_a_rule_does_not_say_is_not_made_up() {
+    if sql().is_none() {
+        return;
+    }
+    let place = Place::new();
+    place.write("evidence.pcap", capture::many(1, 100));
+    place.write("rules.yaml", BARE);
+    place
+        .run_keyed(&[
+            "analyze",
+            "evidence.pcap",
+            "--rules",
+            "rules.yaml",
+            "--quiet",
+            "--out",
+            "out",
+        ])
+        .code(0);
+    let run = place.run_folder("out");
+    let list = |check: &str, format: &str| {
+        place
+            .run_keyed(&["findings", text(&run), "--check", check, format])
+            .code(0)
+            .stdout
+    };
+    let document: Value = serde_json::from_str(&list("RULE", "--json")).expect("JSON");
+    let found = document["findings"].as_array().expect("findings");
+    assert!(found.len() >= 2, "{document}");
+    for finding in found {
+        assert_eq!(finding["first_frame"], Value::Null);
+        assert_eq!(finding["evidence_frames"], serde_json::json!([]));
+        let first = finding["ts_first"].as_str().expect("a time");
+        assert!(!first.starts_with("1970"), "{first}");
+        let ids = finding["flow_ids"].as_array().expect("ids").len();
+        assert_eq!(finding["flow_count"], ids);
+        assert_eq!(ids == 0, finding["check_id"] == "RULE.bare");
+    }
+    // Flows begin when their rows say, and end no later than the capture.
+    let times = |check: &str| {
+        let document: Value = serde_json::from_str(&list(check, "--json")).expect("JSON");
+        let finding = &document["findings"][0];
+        (
+            finding["ts_first"].to_string(),
+            finding["ts_last"].to_string(),
+        )
+    };
+    assert_eq!(times("RULE.flow"), times("RULE.timed"));
+    assert!(times("RULE.flow").1 < times("RULE.bare").1);
+    let only = list("RULE.bare", "--csv");
+    assert!(
+        only.contains("RULE.bare") && !only.contains("RULE.flow"),
+        "{only}"
+    );
+    let (shown, short) = (list("rule.flow", "--suppressed"), "frame ");
+    assert!(
+        shown.contains("RULE.flow") && !shown.contains(short),
+        "{shown}"
+    );
+    place
+        .run_keyed(&["findings", text(&run), "--check", "RULE.absent"])
+        .code(2)
+        .says("no rule of this name");
+}
+
+#[test]
+fn rules_of_which_none_can_be_read_are_refused() {
+    let place = Place::new();
+    place.write("evidence.pcap", capture::empty());
+    place.write("rules.yaml", "id: [");
+    place
+        .run_keyed(&["analyze", "evidence.pcap", "--rules", "rules.yaml"])
+        .code(2)
+        .says("rules.yaml:1: ");
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub struct Finding {
     pub ts_first: CaptureTime,
     /// Of the last.
     pub ts_last: CaptureTime,
-    /// Packet of the first violation.
+    /// Packet of the first violation; frame 0 where a rule of the user names none.
     pub first: PacketRef,
     /// Such as `NS-01.tls_version`.
     pub check_id: &'static str,
@@ -68,6 +68,11 @@ impl Finding {
     /// Whether nothing speaks for leaving it out of verdicts and exit codes.
     pub fn is_open(&self) -> bool {
         self.numbers.suppressed_by.is_none()
+    }
+
+    /// The packet of the first violation, where one is known: frames count from 1.
+    pub fn first_packet(&self) -> Option<PacketRef> {
+        (self.first.frame > 0).then_some(self.first)
     }
 
     /// The explanation without who, where and when, for output that says those

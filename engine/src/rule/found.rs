@@ -1,6 +1,7 @@
 //! Rows of a rule to findings: rows of one source, destination, port and detail
 //! are one. Rows are folded as they come, so that their number does not matter;
-//! the number of findings has a limit.
+//! the number of findings has a limit. What a row does not say of its place in the
+//! captures stays unsaid: no packet, no flow, and no time of its own.
 
 use super::Rule;
 use super::wire::Row;
@@ -9,10 +10,12 @@ use crate::control::ns04::{MAX_FLOWS, MAX_PACKETS, Numbers, Seen, Trail};
 use crate::evidence::{FlowId, PacketRef};
 use crate::finding::{Finding, id_of};
 use crate::flow::key::put_address;
+use crate::table::read::flow_times;
 use crate::time::CaptureTime;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::Path;
 
 /// Longest text of a row that is kept, bytes.
 pub(super) const MAX_TEXT: usize = 1_024;
@@ -21,12 +24,30 @@ pub(super) const MAX_TEXT: usize = 1_024;
 /// few, so that a rule that fits everything stays within its memory.
 const MANY: usize = 1_000;
 
+/// Flows of one rule that are told apart when they are counted.
+const MAX_DISTINCT: usize = 4_000_000;
+
+/// Where rows that give no time of their own get one.
+#[derive(Clone, Copy, Debug)]
+pub struct Times<'a> {
+    /// The folder of the tables.
+    pub folder: &'a Path,
+    /// First and last packet of the captures; `None` where they hold none.
+    pub captures: Option<(CaptureTime, CaptureTime)>,
+}
+
 /// Source, destination, port, detail.
 type Key = (IpAddr, String, u16, String);
 
 struct Subject {
     dst: IpAddr,
     told: Option<String>,
+    rows: u64,
+    /// Of the rows that give a time.
+    span: Option<(CaptureTime, CaptureTime)>,
+    /// All flows that rows name.
+    flows: BTreeSet<i64>,
+    /// The rows that name a flow or a packet.
     trail: Trail,
 }
 
@@ -35,6 +56,8 @@ pub(super) struct Subjects {
     by_key: BTreeMap<Key, Subject>,
     most: usize,
     left_out: u64,
+    distinct: usize,
+    not_told_apart: u64,
     wrong: Option<String>,
 }
 
@@ -44,6 +67,8 @@ impl Subjects {
             by_key: BTreeMap::new(),
             most,
             left_out: 0,
+            distinct: 0,
+            not_told_apart: 0,
             wrong: None,
         }
     }
@@ -91,24 +116,39 @@ impl Subjects {
             std::collections::btree_map::Entry::Vacant(fresh) => fresh.insert(Subject {
                 dst,
                 told: None,
+                rows: 0,
+                span: None,
+                flows: BTreeSet::new(),
                 trail: Trail::keeping(if is_early { MAX_FLOWS } else { MAX_PACKETS }),
             }),
         };
         subject.dst = subject.dst.min(dst);
-        let count = |name: &str| {
-            let number = number(name).and_then(|number| u64::try_from(number).ok());
-            number.unwrap_or_default()
-        };
-        let capture = number("capture").and_then(|row| u32::try_from(row).ok());
-        subject.trail.push(Seen {
-            ts: CaptureTime::from_nanos(number("ts").unwrap_or_default()),
-            flow_id: FlowId(number("flow_id").unwrap_or_default()),
-            at: PacketRef {
-                capture: capture.unwrap_or_default(),
-                frame: count("first_frame"),
-                offset: count("first_offset"),
-            },
-        });
+        subject.rows += 1;
+        let ts = number("ts").map(CaptureTime::from_nanos);
+        if let Some(ts) = ts {
+            let (first, last) = subject.span.unwrap_or((ts, ts));
+            subject.span = Some((first.min(ts), last.max(ts)));
+        }
+        let flow = number("flow_id").filter(|&id| id > 0);
+        if let Some(id) = flow
+            && !subject.flows.contains(&id)
+        {
+            if self.distinct < MAX_DISTINCT {
+                self.distinct += 1;
+                subject.flows.insert(id);
+            } else {
+                self.not_told_apart += 1;
+            }
+        }
+        let at = packet(row);
+        if flow.is_some() || at.is_some() {
+            subject.trail.push(Seen {
+                // Rows that have a time come first.
+                ts: ts.unwrap_or(CaptureTime::from_nanos(i64::MAX)),
+                flow_id: FlowId(flow.unwrap_or_default()),
+                at: at.unwrap_or_default(),
+            });
+        }
         if let Some(told) = text("explanation") {
             let told = cut(told, MAX_TEXT);
             // One of several, whatever their order.
@@ -125,12 +165,14 @@ impl Subjects {
     ///
     /// When a row lacked what a finding needs.
     pub(super) fn into_findings(
-        self,
+        mut self,
         rule: &Rule,
+        times: &Times<'_>,
     ) -> Result<(Vec<Finding>, Option<String>), String> {
         if let Some(why) = self.wrong {
             return Err(why);
         }
+        self.give_times(times)?;
         let mut hosts: BTreeMap<(&str, u16, &str), BTreeSet<IpAddr>> = BTreeMap::new();
         for (src, destination, port, detail) in self.by_key.keys() {
             let same = (destination.as_str(), *port, detail.as_str());
@@ -144,16 +186,61 @@ impl Subjects {
                 hosts.get(&same).map_or(1, BTreeSet::len)
             })
             .collect();
-        let told = (self.left_out > 0).then(|| {
-            format!(
+        let mut told = Vec::new();
+        if self.left_out > 0 {
+            told.push(format!(
                 "{} rows of further sources, destinations or details are left out: limits.max_findings is {}",
                 self.left_out, self.most
-            )
-        });
+            ));
+        }
+        if self.not_told_apart > 0 {
+            told.push(format!(
+                "{} rows name flows beyond the first {MAX_DISTINCT}, which are not counted",
+                self.not_told_apart
+            ));
+        }
+        let told = (!told.is_empty()).then(|| told.join("; "));
         let findings = self.by_key.into_iter().zip(hosts);
         let findings = findings.map(|((key, subject), hosts)| finding(rule, key, subject, hosts));
         Ok((findings.collect(), told))
     }
+
+    /// Gives subjects none of whose rows has a time that of their flows, else that
+    /// of the captures.
+    fn give_times(&mut self, times: &Times<'_>) -> Result<(), String> {
+        let timeless = || self.by_key.values().filter(|one| one.span.is_none());
+        let ids: BTreeSet<i64> = timeless()
+            .flat_map(|one| one.flows.iter().copied())
+            .collect();
+        let known = if ids.is_empty() {
+            BTreeMap::new()
+        } else {
+            flow_times(times.folder, &ids).map_err(|e| e.to_string())?
+        };
+        for subject in self.by_key.values_mut() {
+            if subject.span.is_some() {
+                continue;
+            }
+            let of_flows = || subject.flows.iter().filter_map(|id| known.get(id).copied());
+            let span = of_flows().min().zip(of_flows().max()).or(times.captures);
+            let missing = "gives no ts, and the captures hold no packet";
+            subject.span = Some(span.ok_or(missing)?);
+        }
+        Ok(())
+    }
+}
+
+/// The packet of a row, where it says all three parts of its place.
+fn packet(row: &Row) -> Option<PacketRef> {
+    let number = |name: &str| row.get(name).and_then(Value::as_i64);
+    Some(PacketRef {
+        capture: u32::try_from(number("capture")?).ok()?,
+        // Frames count from 1.
+        frame: u64::try_from(number("first_frame")?)
+            .ok()
+            .filter(|&frame| frame > 0)?,
+        offset: u64::try_from(number("first_offset")?).ok()?,
+    })
 }
 
 fn finding(
@@ -162,11 +249,11 @@ fn finding(
     subject: Subject,
     hosts: usize,
 ) -> Finding {
-    let (ts_first, ts_last) = subject.trail.span();
-    let count = subject.trail.count();
+    let (ts_first, ts_last) = subject.span.unwrap_or_default();
+    let count = subject.rows;
     let parts = subject.trail.into_parts();
     let (mut flow_ids, mut evidence) = (parts.flows, parts.packets);
-    // A query need not say where its rows stand.
+    // A row may name the one without the other.
     flow_ids.retain(|flow| flow.0 > 0);
     evidence.retain(|packet| packet.frame > 0);
     let mut source = String::new();
@@ -193,7 +280,7 @@ fn finding(
         destination,
         detail,
         flow_ids,
-        flow_count: count,
+        flow_count: subject.flows.len() as u64,
         title: rule.text.clone(),
         explanation,
         attack_techniques: rule.attack.clone(),

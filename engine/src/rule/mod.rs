@@ -12,7 +12,8 @@ pub mod wire;
 use crate::finding::Finding;
 use crate::severity::Severity;
 use found::Subjects;
-use std::fmt::Debug;
+pub use found::Times;
+use std::fmt::{self, Debug};
 use std::path::Path;
 use wire::{Row, Trouble};
 
@@ -67,10 +68,63 @@ pub struct RuleFile {
 pub struct Rules {
     /// By file, in their order.
     pub rules: Vec<Rule>,
-    /// What is wrong, with file and line.
-    pub problems: Vec<String>,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
     /// The files.
     pub files: Vec<RuleFile>,
+}
+
+/// What is wrong with a rule, or with a file of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub file: String,
+    /// The line in it.
+    pub line: u64,
+    /// Which rule, where it could be read.
+    pub check_id: Option<&'static str>,
+    /// What became of it.
+    pub kind: ProblemKind,
+    /// Why.
+    pub message: String,
+}
+
+/// What a problem did to a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// It could not be read.
+    NotRead,
+    /// It was read, and its query failed: it found nothing because of that.
+    NotAsked,
+    /// It was asked, and some of what it found is left out.
+    CutShort,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: ", self.file, self.line)?;
+        if let Some(check_id) = self.check_id {
+            write!(f, "{check_id}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// What became of the rules of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Rules whose query was answered.
+    pub asked: u64,
+    /// All that was wrong, with files and queries.
+    pub problems: Vec<Problem>,
+}
+
+impl Told {
+    /// Rules, or files of them, that this happened to.
+    pub fn count(&self, kind: ProblemKind) -> u64 {
+        let of_kind = self.problems.iter().filter(|problem| problem.kind == kind);
+        of_kind.count() as u64
+    }
 }
 
 /// What is heard while queries are asked.
@@ -114,16 +168,29 @@ pub struct RuleSet {
 
 impl RuleSet {
     /// Asks all rules; gives what they found, at most `most` findings of each, and
-    /// what was wrong, what could not be read included.
-    pub fn run(&self, folder: &Path, most: usize) -> (Vec<Finding>, Vec<String>) {
-        let (findings, problems) = self.rules.run(self.asker.as_ref(), folder, most);
-        let all = self.rules.problems.iter().cloned().chain(problems);
-        (findings, all.collect())
+    /// what became of them, those that could not be read included.
+    pub fn run(&self, times: &Times<'_>, most: usize) -> (Vec<Finding>, Told) {
+        let (findings, problems) = self.rules.run(self.asker.as_ref(), times, most);
+        let failed = problems
+            .iter()
+            .filter(|one| one.kind == ProblemKind::NotAsked);
+        let asked = self.rules.rules.len().saturating_sub(failed.count()) as u64;
+        let read = self.rules.problems.iter().cloned();
+        let told = Told {
+            asked,
+            problems: read.chain(problems).collect(),
+        };
+        (findings, told)
     }
 }
 
 impl Rules {
-    fn run(&self, asker: &dyn Asker, folder: &Path, most: usize) -> (Vec<Finding>, Vec<String>) {
+    fn run(
+        &self,
+        asker: &dyn Asker,
+        times: &Times<'_>,
+        most: usize,
+    ) -> (Vec<Finding>, Vec<Problem>) {
         let mut findings = Vec::new();
         let mut problems = Vec::new();
         if self.rules.is_empty() {
@@ -132,7 +199,7 @@ impl Rules {
         let queries: Vec<&str> = self.rules.iter().map(|rule| rule.query.as_str()).collect();
         let mut subjects = Subjects::new(most);
         let mut answered = 0;
-        let asked = asker.ask(folder, &queries, &mut |number, heard| {
+        let asked = asker.ask(times.folder, &queries, &mut |number, heard| {
             let Some(rule) = self.rules.get(number) else {
                 return;
             };
@@ -141,17 +208,21 @@ impl Rules {
                 Heard::Again => subjects = Subjects::new(most),
                 Heard::Failed(why) => {
                     subjects = Subjects::new(most);
-                    problems.push(rule.problem(&why));
+                    problems.push(rule.problem(ProblemKind::NotAsked, &why));
                     answered = number + 1;
                 }
                 Heard::End => {
                     let heard = std::mem::replace(&mut subjects, Subjects::new(most));
-                    match heard.into_findings(rule) {
+                    match heard.into_findings(rule, times) {
                         Ok((found, told)) => {
                             findings.extend(found);
-                            problems.extend(told.map(|why| rule.problem(&why.into())));
+                            let told =
+                                told.map(|why| rule.problem(ProblemKind::CutShort, &why.into()));
+                            problems.extend(told);
                         }
-                        Err(why) => problems.push(rule.problem(&why.into())),
+                        Err(why) => {
+                            problems.push(rule.problem(ProblemKind::NotAsked, &why.into()));
+                        }
                     }
                     answered = number + 1;
                 }
@@ -159,7 +230,8 @@ impl Rules {
         });
         if let Err(why) = asked {
             for rule in self.rules.iter().skip(answered) {
-                problems.push(rule.problem(&format!("was not asked: {why}").into()));
+                let why = format!("was not asked: {why}");
+                problems.push(rule.problem(ProblemKind::NotAsked, &why.into()));
             }
         }
         (findings, problems)
@@ -167,14 +239,18 @@ impl Rules {
 }
 
 impl Rule {
-    fn problem(&self, why: &Trouble) -> String {
+    fn problem(&self, kind: ProblemKind, why: &Trouble) -> Problem {
         let in_query = why.at.zip(self.query_line).map(|(at, line)| {
             let before = self.query.get(..at).unwrap_or_default();
             line + before.matches('\n').count() as u64
         });
-        let line = in_query.unwrap_or(self.line);
-        let message = why.message.replace('\n', " ");
-        format!("{}:{line}: {}: {message}", self.file, self.check_id)
+        Problem {
+            file: self.file.clone(),
+            line: in_query.unwrap_or(self.line),
+            check_id: Some(self.check_id),
+            kind,
+            message: why.message.replace('\n', " "),
+        }
     }
 }
 

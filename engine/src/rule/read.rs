@@ -3,7 +3,7 @@
 //! a file's YAML costs the file.
 
 use super::found::MAX_TEXT;
-use super::{Rule, RuleFile, Rules, sigma};
+use super::{Problem, ProblemKind, Rule, RuleFile, Rules, sigma};
 use crate::control::cut;
 use crate::error::{Error, Result};
 use crate::severity::Severity;
@@ -79,9 +79,13 @@ impl Rules {
     fn add(&mut self, name: &str, bytes: &[u8], known: &mut BTreeSet<String>) {
         let before = (self.rules.len() as u64, self.problems.len() as u64);
         let wrong = self.read(name, bytes, known);
-        let told = wrong
-            .into_iter()
-            .map(|(line, message)| format!("{name}:{line}: {message}"));
+        let told = wrong.into_iter().map(|(line, message)| Problem {
+            file: name.to_owned(),
+            line,
+            check_id: None,
+            kind: ProblemKind::NotRead,
+            message,
+        });
         self.problems.extend(told);
         self.files.push(RuleFile {
             path: name.to_owned(),

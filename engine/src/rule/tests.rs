@@ -1,5 +1,6 @@
 use super::*;
 use crate::evidence::FlowId;
+use crate::time::CaptureTime;
 use serde_json::{Value, json};
 
 fn rules(text: &str) -> Rules {
@@ -27,7 +28,25 @@ fn row(value: Value) -> Heard {
 }
 
 fn run(rules: &Rules, heard: Vec<(usize, Heard)>, most: usize) -> (Vec<Finding>, Vec<String>) {
-    rules.run(&Fixed(heard, Ok(())), Path::new("x"), most)
+    let (findings, problems) = rules.run(&Fixed(heard, Ok(())), &times(), most);
+    (findings, told(&problems))
+}
+
+const CAPTURES: (i64, i64) = (1_700_000_000, 1_700_000_060);
+
+/// No tables, and captures of a minute.
+fn times() -> Times<'static> {
+    Times {
+        folder: Path::new("x"),
+        captures: Some((
+            CaptureTime::from_nanos(CAPTURES.0),
+            CaptureTime::from_nanos(CAPTURES.1),
+        )),
+    }
+}
+
+fn told(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -70,7 +89,7 @@ fn what_is_wrong_is_told_with_its_line_and_the_rest_stays() {
         let rules = rules(text);
         assert!(rules.rules.is_empty(), "{text}");
         assert_eq!(rules.problems.len(), 1, "{text}: {rules:?}");
-        let problem = &rules.problems[0];
+        let problem = rules.problems[0].to_string();
         assert!(problem.starts_with(&format!("r.yaml:{line}:")), "{problem}");
         assert!(problem.contains(word), "{problem}");
         assert_eq!((rules.files[0].rules, rules.files[0].problems), (0, 1));
@@ -80,8 +99,15 @@ fn what_is_wrong_is_told_with_its_line_and_the_rest_stays() {
     let rules = rules(list);
     let ids: Vec<_> = rules.rules.iter().map(|rule| rule.check_id).collect();
     assert_eq!(ids, ["RULE.a", "RULE.c"]);
-    assert!(rules.problems[0].starts_with("r.yaml:4: txt"), "{rules:?}");
-    assert!(rules.problems[1].starts_with("r.yaml:5: id: a is taken"));
+    assert!(
+        rules.problems[0].to_string().starts_with("r.yaml:4: txt"),
+        "{rules:?}"
+    );
+    assert!(
+        rules.problems[1]
+            .to_string()
+            .starts_with("r.yaml:5: id: a is taken")
+    );
 }
 
 #[test]
@@ -124,10 +150,57 @@ fn rows_that_say_not_where_they_stand_have_no_evidence() {
         (0, "2001:db8::7")
     );
     assert!(found.flow_ids.is_empty() && found.evidence.is_empty());
+    assert_eq!((found.flow_count, found.first_packet()), (0, None));
+    assert_eq!(found.numbers.samples, Some(1));
+    assert_eq!(
+        (found.ts_first.as_nanos(), found.ts_last.as_nanos()),
+        CAPTURES
+    );
     assert_eq!(
         found.explanation,
         "Telnet: 10.0.0.5 to 2001:db8::7 port 0, 1 row"
     );
+}
+
+#[test]
+fn a_place_counts_only_whole_and_flows_once() {
+    let at = |members: Value| {
+        let mut row = json!({"src_ip": "10.0.0.5", "dst_ip": "192.0.2.7", "ts": 7});
+        let all = row.as_object_mut().expect("an object");
+        all.extend(members.as_object().expect("an object").clone());
+        (0, super::tests::row(row))
+    };
+    let heard = vec![
+        at(json!({"flow_id": 3, "first_frame": 4})),
+        at(json!({"flow_id": 3, "capture": 0, "first_frame": 0, "first_offset": 0})),
+        at(json!({"capture": 1, "first_frame": 2, "first_offset": 90})),
+        at(json!({"flow_id": 9})),
+        (0, Heard::End),
+    ];
+    let (findings, _) = run(&rules(GOOD), heard, 10);
+    let found = &findings[0];
+    assert_eq!(found.flow_ids, [FlowId(3), FlowId(9)]);
+    assert_eq!((found.flow_count, found.numbers.samples), (2, Some(4)));
+    let places: Vec<_> = found
+        .evidence
+        .iter()
+        .map(|at| (at.capture, at.frame, at.offset))
+        .collect();
+    assert_eq!(places, [(1, 2, 90)]);
+    assert_eq!(found.ts_first.as_nanos(), 7);
+}
+
+#[test]
+fn without_a_packet_there_is_no_time_to_give() {
+    let bare = row(json!({"src_ip": "10.0.0.5", "dst_ip": "192.0.2.7"}));
+    let times = Times {
+        captures: None,
+        ..times()
+    };
+    let asker = Fixed(vec![(0, bare), (0, Heard::End)], Ok(()));
+    let (findings, problems) = rules(GOOD).run(&asker, &times, 10);
+    assert!(findings.is_empty());
+    assert!(problems[0].message.contains("no ts"), "{problems:?}");
 }
 
 #[test]
@@ -165,9 +238,14 @@ fn whatever_ends_early_is_told_of_every_rule_that_was_not_asked() {
         "rules:\n  - {id: a, text: A, query: x}\n  - {id: b, text: B, query: q}\n  - {id: c, text: C, query: z}\n",
     );
     let asker = Fixed(vec![(0, Heard::End)], Err("it ended".to_owned()));
-    let (_, problems) = rules.run(&asker, Path::new("x"), 10);
+    let (_, problems) = rules.run(&asker, &times(), 10);
+    assert!(
+        problems
+            .iter()
+            .all(|problem| problem.kind == ProblemKind::NotAsked)
+    );
     assert_eq!(
-        problems,
+        told(&problems),
         [
             "r.yaml:3: RULE.b: was not asked: it ended",
             "r.yaml:4: RULE.c: was not asked: it ended"

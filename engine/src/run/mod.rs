@@ -35,7 +35,7 @@ use crate::indicator::Set;
 use crate::pki::Validator;
 use crate::policy::Policy;
 use crate::proto::credential::Redactor;
-use crate::rule::{RuleFile, RuleSet};
+use crate::rule::{RuleFile, RuleSet, Times, Told};
 use crate::seal::{
     InputEntry, Key, ManifestInput, OutputSet, Purpose, RowCounts, RunFolder, TrustStoreEntry,
 };
@@ -112,6 +112,8 @@ pub struct Report {
     pub verdicts: Vec<Verdict>,
     /// Findings, worst first.
     pub findings: Vec<Finding>,
+    /// What became of the rules of the user; `None` where none were given.
+    pub rules: Option<Told>,
     /// Coverage.
     pub coverage: Vec<CoverageRow>,
     /// Anomalies that belong to no flow (damage of files and the like).
@@ -291,12 +293,19 @@ impl Run<'_> {
         }
         let files = u32::try_from(captures.len()).unwrap_or(u32::MAX);
         let mut judged = gathered.gatherer.finish(policy, detected, files);
+        let mut rules_told = None;
         if let Some(rules) = &request.rules {
-            let (findings, told) = rules.run(folder.partial_path(), policy.limits.max_findings);
-            for problem in &told {
-                self.observer.warning(problem);
+            let times = Times {
+                folder: folder.partial_path(),
+                captures: span(&captures),
+            };
+            let (findings, told) = rules.run(&times, policy.limits.max_findings);
+            for problem in &told.problems {
+                let problem = problem.to_string();
+                self.observer.warning(&problem);
+                problems.push(problem);
             }
-            problems.extend(told);
+            rules_told = Some(told);
             judged.add(findings, policy.limits.max_findings);
         }
         for (capture, summary) in (0_u32..).zip(&captures) {
@@ -328,6 +337,7 @@ impl Run<'_> {
             captures,
             verdicts: judged.verdicts,
             findings: judged.findings,
+            rules: rules_told,
             coverage: judged.coverage,
             capture_anomalies,
             anomaly_rows: rows.anomalies,
@@ -550,6 +560,13 @@ impl Run<'_> {
             Ok(())
         }
     }
+}
+
+/// First and last packet of the captures.
+fn span(captures: &[CaptureSummary]) -> Option<(CaptureTime, CaptureTime)> {
+    let first = captures.iter().filter_map(|capture| capture.ts_first).min();
+    let last = captures.iter().filter_map(|capture| capture.ts_last).max();
+    first.zip(last)
 }
 
 /// The files that rules came from.

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::finding::{Earlier, Finding, judge_again, not_carried};
 use crate::indicator::Set;
 use crate::policy::Policy;
-use crate::rule::RuleSet;
+use crate::rule::{RuleSet, Times};
 use crate::seal::{
     InputEntry, Key, Ledger, Manifest, ManifestInput, Rescored, RunFolder, TrustStoreEntry,
     copy_output,
@@ -115,12 +115,18 @@ pub fn rescore(request: &Again, cancel: &AtomicBool) -> Result<Report> {
     };
     let files = u32::try_from(captures.len()).unwrap_or(u32::MAX);
     let mut judged = judge_again(earlier, &request.before, policy, detected, files);
+    let mut rules_told = None;
     if let Some(rules) = &request.rules {
-        let (findings, told) = rules.run(&request.run, policy.limits.max_findings);
-        for problem in &told {
+        let times = Times {
+            folder: &request.run,
+            captures: super::span(&captures),
+        };
+        let (findings, told) = rules.run(&times, policy.limits.max_findings);
+        for problem in &told.problems {
             tracing::warn!("{problem}");
+            errors.push(problem.to_string());
         }
-        errors.extend(told);
+        rules_told = Some(told);
         judged.add(findings, policy.limits.max_findings);
     }
     let meta = FileMeta {
@@ -150,6 +156,7 @@ pub fn rescore(request: &Again, cancel: &AtomicBool) -> Result<Report> {
         captures,
         verdicts: judged.verdicts,
         findings: judged.findings,
+        rules: rules_told,
         coverage: judged.coverage,
         capture_anomalies: Vec::new(),
         anomaly_rows: count("anomalies"),

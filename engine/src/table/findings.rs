@@ -27,16 +27,17 @@ impl Row for Finding {
                 f.ts_first
             }),
             col::time(("ts_last", "ns", "Of the last."), |f: &Self| f.ts_last),
-            col::int32(
-                ("capture", "row of `captures`", "File that holds the first violation's packet."),
-                |f: &Self| signed32(f.first.capture),
+            col::int32_opt(
+                ("capture", "row of `captures`", "File that holds the first violation's packet; null where a rule of the user names none."),
+                |f: &Self| f.first_packet().map(|at| signed32(at.capture)),
             ),
-            col::int64(("first_frame", "", "Its number in its file, from 1."), |f: &Self| {
-                signed(f.first.frame)
-            }),
-            col::int64(
-                ("first_offset", "byte", "Place of its record in its file."),
-                |f: &Self| signed(f.first.offset),
+            col::int64_opt(
+                ("first_frame", "", "Its number in its file, from 1; null with `capture`."),
+                |f: &Self| f.first_packet().map(|at| signed(at.frame)),
+            ),
+            col::int64_opt(
+                ("first_offset", "byte", "Place of its record in its file; null with `capture`."),
+                |f: &Self| f.first_packet().map(|at| signed(at.offset)),
             ),
             col::text(
                 ("type", "", "Part of `check_id` after the dot."),

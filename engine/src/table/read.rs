@@ -14,9 +14,10 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Mutex;
@@ -125,6 +126,46 @@ fn value(array: &ArrayRef, index: usize) -> Result<Value, String> {
     })
 }
 
+/// The times of the first packets of these flows, of those that `flows` holds.
+///
+/// # Errors
+///
+/// When the table cannot be read, or is not of this version.
+pub fn flow_times(run: &Path, ids: &BTreeSet<i64>) -> Result<BTreeMap<i64, CaptureTime>> {
+    let path = run.join("flows.parquet");
+    let failed = |message: String| Error::Table {
+        table: path.display().to_string(),
+        message,
+    };
+    let file = File::open(&path).map_err(|e| Error::io(&path, "cannot open the table", e))?;
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| failed(e.to_string()))?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), ["flow_id", "ts"]);
+    let reader = builder
+        .with_projection(mask)
+        .build()
+        .map_err(|e| failed(e.to_string()))?;
+    let mut out = BTreeMap::new();
+    for batch in reader {
+        let batch = batch.map_err(|e| failed(e.to_string()))?;
+        let column = |name: &str| {
+            let column = batch.column_by_name(name);
+            column.ok_or_else(|| failed(format!("column {name} is missing")))
+        };
+        let flows = column("flow_id")?.as_primitive_opt::<Int64Type>();
+        let times = column("ts")?.as_primitive_opt::<TimestampNanosecondType>();
+        let (Some(flows), Some(times)) = (flows, times) else {
+            return Err(failed("flow_id or ts is of another type".to_owned()));
+        };
+        for (flow, ts) in flows.values().iter().zip(times.values()) {
+            if ids.contains(flow) {
+                out.insert(*flow, CaptureTime::from_nanos(*ts));
+            }
+        }
+    }
+    Ok(out)
+}
+
 /// The verdicts of a run.
 ///
 /// # Errors
@@ -188,10 +229,13 @@ pub fn findings(run: &Path) -> Result<Vec<Finding>> {
             finding_id: row.text("finding_id")?,
             ts_first: row.time("ts_first")?,
             ts_last: row.time("ts_last")?,
-            first: PacketRef {
-                capture: row.number("capture")?,
-                frame: row.number("first_frame")?,
-                offset: row.number("first_offset")?,
+            first: match row.get("first_frame")? {
+                Value::Null => PacketRef::default(),
+                _ => PacketRef {
+                    capture: row.number("capture")?,
+                    frame: row.number("first_frame")?,
+                    offset: row.number("first_offset")?,
+                },
             },
             check_id: intern(&row.text("check_id")?)?,
             severity: severity(&row.text("severity")?)?,
