@@ -64,6 +64,58 @@ pub struct Outcome {
     pub detail: String,
     /// Why, in words.
     pub reason: std::borrow::Cow<'static, str>,
+    /// The number that the reason begins with; a finding of several outcomes
+    /// states their sum.
+    pub amount: Option<Amount>,
+}
+
+/// How many of what a violation is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amount {
+    /// How many.
+    pub number: u64,
+    /// Whether there were more than were counted.
+    pub at_least: bool,
+    /// Of what.
+    pub unit: &'static Unit,
+}
+
+/// How a sentence with an amount begins.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// Before the number.
+    pub before: &'static str,
+    /// After the number one.
+    pub one: &'static str,
+    /// After every other number.
+    pub many: &'static str,
+}
+
+impl Amount {
+    /// Both together. Sums do not depend on the order.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            number: self.number.saturating_add(other.number),
+            at_least: self.at_least || other.at_least,
+            unit: self.unit,
+        }
+    }
+
+    /// The same sentence about another amount.
+    pub fn instead(self, total: Self, sentence: &str) -> Option<String> {
+        let rest = sentence.strip_prefix(&self.to_string())?;
+        Some(format!("{total}{rest}"))
+    }
+}
+
+impl std::fmt::Display for Amount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Unit { before, one, many } = self.unit;
+        let least = if self.at_least { "at least " } else { "" };
+        let what = if self.number == 1 { one } else { many };
+        write!(f, "{before}{least}{} {what}", self.number)
+    }
 }
 
 /// What a check can be asked about.
@@ -365,6 +417,21 @@ impl Outcome {
         Self::new(meta, status, severity, detail.into(), reason)
     }
 
+    /// Violated so many times: the reason is the amount and the `rest`.
+    pub fn counted(
+        meta: &'static Meta,
+        severity: Severity,
+        detail: impl Into<String>,
+        amount: Amount,
+        rest: &str,
+    ) -> Self {
+        let reason = format!("{amount}{rest}");
+        Self {
+            amount: Some(amount),
+            ..Self::violated(meta, severity, detail, reason)
+        }
+    }
+
     /// The peer refused what the control forbids.
     pub fn refused(
         meta: &'static Meta,
@@ -407,6 +474,7 @@ impl Outcome {
             severity,
             detail,
             reason,
+            amount: None,
         }
     }
 }

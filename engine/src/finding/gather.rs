@@ -10,7 +10,7 @@ use super::detected;
 use super::verdict;
 use super::{CoverageRow, Finding, Verdict};
 use crate::control::ns04::{Detected, Numbers};
-use crate::control::{AuditResult, Outcome, Severity, Status, cut, meta_of};
+use crate::control::{Amount, AuditResult, Outcome, Severity, Status, cut, meta_of};
 use crate::evidence::{FlowId, PacketRef};
 use crate::flow::key::put_address;
 use crate::flow::{FlowHead, FlowRecord};
@@ -202,6 +202,8 @@ struct Subject {
         FlowId,
         Cow<'static, str>,
     ),
+    /// The number in that reason, and its sum over all occurrences.
+    amount: Option<(Amount, Amount)>,
     seen: Smallest<Seen>,
 }
 
@@ -441,9 +443,13 @@ impl Gatherer {
             known.severity = known.severity.max(outcome.severity);
             known.count += times;
             known.dst = known.dst.min((ts, flow.dst));
+            let total = sum(known.amount.map(|(_, total)| total), outcome.amount);
+            let mut stated = known.amount.map(|(stated, _)| stated);
             if rank < (known.reason.0, known.reason.1, known.reason.2) {
                 known.reason = (rank.0, rank.1, rank.2, outcome.reason.clone());
+                stated = outcome.amount;
             }
+            known.amount = stated.zip(total);
             known.seen.push((ts, flow.flow_id, at));
             return;
         }
@@ -468,6 +474,7 @@ impl Gatherer {
             count: times,
             dst: (ts, flow.dst),
             reason: (rank.0, rank.1, rank.2, outcome.reason.clone()),
+            amount: outcome.amount.zip(outcome.amount),
             seen,
         });
         let hasher = &self.hasher;
@@ -692,6 +699,14 @@ impl Key {
     }
 }
 
+/// Of two occurrences' amounts; a check has one for all or for none.
+fn sum(one: Option<Amount>, other: Option<Amount>) -> Option<Amount> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.and(other)),
+        _ => one.or(other),
+    }
+}
+
 impl Subject {
     fn merge(&mut self, other: Self) {
         self.first = self.first.min(other.first);
@@ -699,9 +714,13 @@ impl Subject {
         self.severity = self.severity.max(other.severity);
         self.count += other.count;
         self.dst = self.dst.min(other.dst);
+        let [mine, others] = [self.amount, other.amount].map(|both| both.map(|(_, total)| total));
+        let mut stated = self.amount.map(|(stated, _)| stated);
         if other.reason < self.reason {
             self.reason = other.reason;
+            stated = other.amount.map(|(stated, _)| stated);
         }
+        self.amount = stated.zip(sum(mine, others));
         self.seen.append(other.seen);
     }
 }
@@ -716,12 +735,22 @@ fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Findi
     // Several requests of one flow are one flow; what is beyond those that are
     // kept is counted one by one.
     let flow_count = flow_ids.len() as u64 + subject.count.saturating_sub(kept);
-    let (_, _, _, reason) = subject.reason;
+    let (_, _, _, mut reason) = subject.reason;
+    let summed = subject
+        .amount
+        .and_then(|(stated, total)| stated.instead(total, &reason));
+    let is_sum = summed.is_some();
+    if let Some(summed) = summed {
+        reason = summed.into();
+    }
     let seen_when = if subject.count == 1 {
         format!("once at {}", subject.first)
     } else {
-        let (first, last) = (subject.first, subject.last);
-        format!("{} times from {first} to {last}", subject.count)
+        let (first, last, count) = (subject.first, subject.last, subject.count);
+        match is_sum {
+            true => format!("in {count} flows from {first} to {last}"),
+            false => format!("{count} times from {first} to {last}"),
+        }
     };
     let upgraded = key.detail.strip_suffix(" upgraded");
     let followed = match upgraded.filter(|_| key.check_id == "NS-01.http_upgrade") {

@@ -80,7 +80,7 @@ fn verdict<'a>(judged: &'a Judged, check: Option<&str>) -> &'a Verdict {
 
 /// Flows of every kind, from a few hosts, at times that interleave.
 fn some_flow() -> impl Strategy<Value = Ended> {
-    (0_u8..10, 1_i64..40, 0_i64..30, 1_u8..4).prop_map(|(kind, id, seconds, host)| {
+    (0_u8..11, 1_i64..40, 0_i64..30, 1_u8..4).prop_map(|(kind, id, seconds, host)| {
         // The same id always means the same flow.
         let id = id + 100 * i64::from(kind) + 10_000 * seconds + 1_000_000 * i64::from(host);
         let old = |version| hello(client(version, &[], &[0xc02f]));
@@ -97,6 +97,14 @@ fn some_flow() -> impl Strategy<Value = Ended> {
                 http("a.example", &[(Some(301), Some(("https", "a.example")))]),
             ),
             7 => of_plain(id, seconds, http("a.example", &[(None, None)])),
+            9 => {
+                let messages = id.unsigned_abs() % 7 + 1;
+                let facts = PlaintextFacts {
+                    dns_messages: messages,
+                    ..plain("dns")
+                };
+                of_plain(id, seconds, facts)
+            }
             8 => {
                 let mut named = client(0x0303, &[0x0304], &[0x1301]);
                 named.server_name = Some("a.example".to_owned());
@@ -210,6 +218,69 @@ fn several_requests_of_one_flow_are_one_flow() {
     assert_eq!(finding.flow_ids, [FlowId(7), FlowId(9)]);
     assert_eq!(finding.flow_count, 2);
     assert!(finding.explanation.contains("4 times"));
+}
+
+/// What a finding counts is the sum over its flows, in whatever parts they
+/// were gathered: the sentence would else speak of one flow as if of all.
+#[test]
+fn a_number_in_a_finding_is_the_sum_over_its_flows() {
+    let served = |count| http("a.example", &vec![(Some(200), None); count]);
+    let asked = |count| PlaintextFacts {
+        dns_messages: count,
+        ..plain("dns")
+    };
+    let more = |count| PlaintextFacts {
+        http_exchanges: 300,
+        ..served(count)
+    };
+    let cases = [
+        (
+            "NS-01.http_upgrade",
+            vec![served(1), served(3), served(21)],
+            "25 requests were served in plaintext: ",
+        ),
+        (
+            "NS-01.http_upgrade",
+            vec![served(1), more(2), served(3)],
+            "at least 6 requests were served in plaintext: ",
+        ),
+        (
+            "NS-01.dns_plaintext",
+            vec![asked(2), asked(55), asked(1)],
+            "58 DNS messages in plaintext: ",
+        ),
+        (
+            "NS-01.dns_plaintext",
+            vec![asked(u64::MAX), asked(2), asked(1)],
+            "18446744073709551615 DNS messages in plaintext: ",
+        ),
+    ];
+    let policy = Policy::built_in();
+    for (check, facts, begins) in cases {
+        let ended: Vec<_> = (1..)
+            .zip(facts)
+            .map(|(id, facts)| of_plain(id, id, facts))
+            .collect();
+        for apart in 0..=ended.len() {
+            let (left, right) = ended.split_at(apart);
+            let mut whole = Gatherer::new(&policy);
+            for part in [right, left] {
+                let mut gatherer = Gatherer::new(&policy);
+                part.iter()
+                    .rev()
+                    .for_each(|one| add(&mut gatherer, &policy, one));
+                whole.merge(gatherer);
+            }
+            let judged = whole.finish(&policy, Vec::new(), 1);
+            let finding = judged.findings.iter().find(|one| one.check_id == check);
+            let explanation = &finding.unwrap().explanation;
+            assert!(explanation.starts_with(begins), "{explanation}");
+            assert!(
+                explanation.contains("seen in 3 flows from "),
+                "{explanation}"
+            );
+        }
+    }
 }
 
 #[test]

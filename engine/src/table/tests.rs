@@ -257,6 +257,7 @@ fn a_handshake_comes_back_with_its_checks() {
         severity: Severity::High,
         detail: "TLS_RSA_WITH_AES_128_CBC_SHA".into(),
         reason: "denied by *CBC*".into(),
+        amount: None,
     };
     let mut row = TlsRow::new(&flow(1), handshake, vec![outcome]);
     row.cipher_class = Some("denied");

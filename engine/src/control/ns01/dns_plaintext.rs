@@ -1,7 +1,7 @@
 //! DNS outside TLS: counted apart from other plaintext, since a host can
 //! hardly avoid it. Source: RFC 7858 (DoT), RFC 8484 (DoH), RFC 9250 (DoQ).
 
-use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
+use crate::control::{Amount, Audit, Fact, Meta, Outcome, Severity, Unit, Wants};
 use crate::policy::Policy;
 
 pub(super) struct DnsPlaintext;
@@ -16,6 +16,12 @@ static META: Meta = Meta {
     source: "RFC 7858; RFC 8484; RFC 9250",
 };
 
+static MESSAGES: Unit = Unit {
+    before: "",
+    one: "DNS message",
+    many: "DNS messages",
+};
+
 /// DNS over TLS (RFC 7858 §3.1).
 const DOT_PORT: u16 = 853;
 
@@ -27,11 +33,13 @@ impl Audit for DnsPlaintext {
     fn audit(&self, _policy: &Policy, fact: Fact<'_>) -> Vec<Outcome> {
         match fact {
             Fact::Plaintext(_, facts) if facts.protocol == "dns" && facts.dns_messages > 0 => {
-                let reason = match facts.dns_messages {
-                    1 => "1 DNS message in plaintext".to_owned(),
-                    number => format!("{number} DNS messages in plaintext"),
+                let amount = Amount {
+                    number: facts.dns_messages,
+                    at_least: false,
+                    unit: &MESSAGES,
                 };
-                vec![Outcome::violated(&META, Severity::Info, "dns", reason)]
+                let rest = " in plaintext";
+                vec![Outcome::counted(&META, Severity::Info, "dns", amount, rest)]
             }
             Fact::Plaintext(_, facts) if facts.protocol == "dns" => {
                 vec![Outcome::not_observed(

@@ -2,7 +2,7 @@
 //! served? Source: RFC 6797 §7.2, RFC 9110 §15.4. Whether the redirect was
 //! followed is found when flows are gathered.
 
-use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
+use crate::control::{Amount, Audit, Fact, Meta, Outcome, Severity, Unit, Wants};
 use crate::policy::Policy;
 use crate::proto::plain::HttpExchange;
 use std::collections::BTreeMap;
@@ -50,12 +50,11 @@ pub(super) fn answer(policy: &Policy, exchange: &HttpExchange) -> Answer {
     }
 }
 
-fn requests(count: u64) -> String {
-    match count {
-        1 => "1 request was".to_owned(),
-        _ => format!("{count} requests were"),
-    }
-}
+static REQUESTS: Unit = Unit {
+    before: "",
+    one: "request was",
+    many: "requests were",
+};
 
 impl Audit for HttpUpgrade {
     fn meta(&self) -> &'static Meta {
@@ -71,25 +70,34 @@ impl Audit for HttpUpgrade {
             let host = exchange.host.as_deref().unwrap_or_default();
             *answers.entry((host, answer(policy, exchange))).or_default() += 1;
         }
+        // Only so many exchanges of a flow are kept.
+        let at_least = facts.http_exchanges > facts.http.len() as u64;
+        let requests = |number| Amount {
+            number,
+            at_least,
+            unit: &REQUESTS,
+        };
         answers
             .into_iter()
             .map(|((host, answer), count)| match answer {
                 Answer::Upgraded if policy.network.tls.upgrade_insecure.log_upgrades => {
-                    let reason = format!("{} sent on to https://", requests(count));
-                    Outcome::violated(&META, Severity::Low, format!("{host} upgraded"), reason)
+                    let detail = format!("{host} upgraded");
+                    let amount = requests(count);
+                    Outcome::counted(&META, Severity::Low, detail, amount, " sent on to https://")
                 }
                 Answer::Upgraded => Outcome::passed(&META),
                 Answer::Refused => {
                     Outcome::refused(&META, host, "the server refused plaintext HTTP")
                 }
                 Answer::Served => {
-                    let reason = format!("{} served in plaintext", requests(count));
+                    let detail = format!("{host} served");
                     let severity = if policy.network.tls.required {
                         Severity::High
                     } else {
                         Severity::Info
                     };
-                    Outcome::violated(&META, severity, format!("{host} served"), reason)
+                    let amount = requests(count);
+                    Outcome::counted(&META, severity, detail, amount, " served in plaintext")
                 }
                 Answer::Unseen => Outcome::not_observed(&META, "the answer is not in the capture"),
             })

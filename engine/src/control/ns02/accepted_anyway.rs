@@ -3,7 +3,7 @@
 
 use super::Shown;
 use crate::control::Status;
-use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
+use crate::control::{Amount, Audit, Fact, Meta, Outcome, Severity, Unit, Wants};
 use crate::policy::Policy;
 
 pub(super) struct AcceptedAnyway;
@@ -16,6 +16,12 @@ static META: Meta = Meta {
     wants: Wants::Outcomes,
     observable_with: "the server's certificate: TLS 1.2 or below, or a key log",
     source: "CWE-295; controls NS-02",
+};
+
+static SENT: Unit = Unit {
+    before: "the client sent ",
+    one: "byte",
+    many: "bytes",
 };
 
 impl Audit for AcceptedAnyway {
@@ -71,8 +77,12 @@ fn judge(shown: Shown<'_>) -> Vec<Outcome> {
         .collect();
     let failed = failed.join(", ");
     let detail = format!("{failed} {}", super::leaf_detail(validation));
-    let reason = format!(
-        "the client sent {client_bytes} bytes of application data although the certificate fails: {failed}"
-    );
-    vec![Outcome::violated(&META, Severity::Critical, detail, reason)]
+    let amount = Amount {
+        number: client_bytes,
+        at_least: false,
+        unit: &SENT,
+    };
+    let rest = format!(" of application data although the certificate fails: {failed}");
+    let severity = Severity::Critical;
+    vec![Outcome::counted(&META, severity, detail, amount, &rest)]
 }
