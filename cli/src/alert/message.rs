@@ -5,6 +5,7 @@
 //! characters spelled out, since alerts are read on terminals and in browsers.
 
 use crate::escape;
+use crate::render::json::decimal;
 use nsforensics_engine::finding::Finding;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -27,6 +28,10 @@ pub fn alert(run_id: &str, finding: &Finding) -> String {
         .split_once('.')
         .unwrap_or(("", finding.check_id));
     let numbers = &finding.numbers;
+    let flow_ids = finding
+        .flow_ids
+        .get(..MAX_FLOWS)
+        .unwrap_or(&finding.flow_ids);
     let mut value = json!({
         "schema": SCHEMA,
         "id": alert_id(run_id, &finding.finding_id),
@@ -48,7 +53,7 @@ pub fn alert(run_id: &str, finding: &Finding) -> String {
         "first_seen": finding.ts_first.to_string(),
         "last_seen": finding.ts_last.to_string(),
         "count": finding.flow_count,
-        "flow_ids": finding.flow_ids.iter().take(MAX_FLOWS).map(|id| id.0).collect::<Vec<_>>(),
+        "flow_ids": decimal(flow_ids),
         "hosts": finding.prevalence_hosts,
         "attack_techniques": finding.attack_techniques,
     });
@@ -258,6 +263,18 @@ mod tests {
         assert_eq!(value["severity_id"], 4);
         assert_eq!(value["first_seen"], "2023-11-14T22:13:20.123456789Z");
         assert_eq!(value["destination"], "ev\"il]\\\\.example\\u{202e}\\n");
+    }
+
+    #[test]
+    fn flow_ids_are_decimal_strings_and_few() {
+        use nsforensics_engine::evidence::FlowId;
+        let mut finding = finding();
+        finding.flow_ids = (0..30)
+            .map(|more| FlowId(9_007_199_254_740_993 + more))
+            .collect();
+        let value: Value = serde_json::from_str(&alert("run", &finding)).expect("JSON");
+        let ids = value["flow_ids"].as_array().expect("a list");
+        assert_eq!((ids.len(), ids[0].as_str()), (20, Some("9007199254740993")));
     }
 
     #[test]

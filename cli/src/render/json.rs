@@ -9,7 +9,7 @@ use super::summary::total;
 use super::verify::State;
 use nsforensics_engine::anomaly::Anomaly;
 use nsforensics_engine::capture::CaptureSummary;
-use nsforensics_engine::evidence::PacketRef;
+use nsforensics_engine::evidence::{FlowId, PacketRef};
 use nsforensics_engine::finding::{CoverageRow, Finding, Verdict};
 use nsforensics_engine::indicator::Set;
 use nsforensics_engine::rule::{ProblemKind, Told};
@@ -318,7 +318,7 @@ pub struct VerdictView<'a> {
     not_observed: u64,
     worst_severity: Option<&'static str>,
     reason: &'a str,
-    example_flow_ids: Vec<i64>,
+    example_flow_ids: Vec<String>,
 }
 
 impl<'a> VerdictView<'a> {
@@ -341,7 +341,7 @@ impl<'a> VerdictView<'a> {
             not_observed: verdict.not_observed,
             worst_severity: verdict.worst_severity.map(|severity| severity.name()),
             reason: &verdict.reason,
-            example_flow_ids: verdict.example_flow_ids.iter().map(|id| id.0).collect(),
+            example_flow_ids: decimal(&verdict.example_flow_ids),
         }
     }
 }
@@ -362,7 +362,7 @@ pub struct FindingView<'a> {
     ts_first: String,
     ts_last: String,
     flow_count: u64,
-    flow_ids: Vec<i64>,
+    flow_ids: Vec<String>,
     /// Null where a rule of the user names no packet.
     first_frame: Option<PacketView>,
     evidence_frames: Vec<PacketView>,
@@ -404,7 +404,7 @@ impl<'a> FindingView<'a> {
             ts_first: finding.ts_first.to_string(),
             ts_last: finding.ts_last.to_string(),
             flow_count: finding.flow_count,
-            flow_ids: finding.flow_ids.iter().map(|id| id.0).collect(),
+            flow_ids: decimal(&finding.flow_ids),
             first_frame: finding.first_packet().map(PacketView::new),
             evidence_frames: finding
                 .evidence
@@ -439,6 +439,12 @@ impl<'a> FindingView<'a> {
     }
 }
 
+/// Flow ids as programs keep them: JSON's numbers are exact below 2^53 only
+/// (RFC 8259 section 6), and ids use 63 bits.
+pub fn decimal(ids: &[FlowId]) -> Vec<String> {
+    ids.iter().map(|id| id.0.to_string()).collect()
+}
+
 #[derive(Debug, Serialize)]
 struct PacketView {
     capture: u32,
@@ -467,7 +473,7 @@ struct CoverageView<'a> {
     not_observed: u64,
     reason: &'a str,
     bytes_affected: u64,
-    example_flow_ids: Vec<i64>,
+    example_flow_ids: Vec<String>,
 }
 
 impl<'a> CoverageView<'a> {
@@ -482,7 +488,7 @@ impl<'a> CoverageView<'a> {
             not_observed: row.not_observed,
             reason: &row.reason,
             bytes_affected: row.bytes_affected,
-            example_flow_ids: row.example_flow_ids.iter().map(|id| id.0).collect(),
+            example_flow_ids: decimal(&row.example_flow_ids),
         }
     }
 }
@@ -525,6 +531,30 @@ mod tests {
         let document =
             document(&AnalyzeDocument::new(&sample::report(), true)).expect("serialises");
         insta::assert_snapshot!(document);
+    }
+
+    #[test]
+    fn flow_ids_are_exact_for_every_reader() {
+        let ids = [FlowId(9_007_199_254_740_993), FlowId(i64::MAX)];
+        let expected = ["9007199254740993", "9223372036854775807"];
+        let mut report = sample::report();
+        report.findings[0].flow_ids = ids.to_vec();
+        report.coverage[0].example_flow_ids = ids.to_vec();
+        report.verdicts[0].example_flow_ids = ids.to_vec();
+        let text = document(&AnalyzeDocument::new(&report, true)).expect("serialises");
+        let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(
+            value["findings"][0]["flow_ids"],
+            serde_json::json!(expected)
+        );
+        for list in ["coverage", "verdicts"] {
+            let row = &value[list][0];
+            assert_eq!(
+                row["example_flow_ids"],
+                serde_json::json!(expected),
+                "{list}"
+            );
+        }
     }
 
     /// Every key of a document, at any depth.
