@@ -1,7 +1,7 @@
 """Verify a sealed run with nothing but Python: SECRET_KEY=... python3 verify.py RUN
 
 The format is described in docs/seal.md. Exits 0 when the run is intact, else
-prints every file that is not and exits 1.
+prints every file that is not and exits 1; 2 when called without a run or a key.
 """
 import hashlib, hmac, json, os, re, sys
 
@@ -34,5 +34,5 @@ def verify(run, secret):
     return wrong
 
 if __name__ == "__main__":
-    problems = verify(sys.argv[1], os.environb[b"SECRET_KEY"])
-    sys.exit("\n".join(sorted(problems)) or print("intact"))  # text: printed, and exit code 1
+    if len(sys.argv) != 2 or b"SECRET_KEY" not in os.environb: sys.exit(print("usage: SECRET_KEY=... python3 verify.py RUN", file=sys.stderr) or 2)
+    sys.exit("\n".join(sorted(verify(sys.argv[1], os.environb[b"SECRET_KEY"]))) or print("intact"))  # text: printed, code 1

@@ -265,7 +265,24 @@ fn line_of(text: &str, key: &str) -> u64 {
         line.strip_prefix(last)
             .is_some_and(|rest| rest.trim_start().starts_with(':'))
     });
+    let found = found.or_else(|| text.lines().position(|line| names_within(line, last)));
     found.map_or(0, |index| index as u64 + 1)
+}
+
+/// Whether a line has the key in a mapping on one line, `{key: value}`, or in
+/// quotes.
+fn names_within(line: &str, key: &str) -> bool {
+    let line = line.split(" #").next().unwrap_or_default();
+    if line.starts_with('#') {
+        return false;
+    }
+    line.match_indices(key).any(|(at, _)| {
+        let (before, rest) = line.split_at_checked(at).unwrap_or_default();
+        let begins = before.is_empty() || before.ends_with([' ', '\t', '{', ',', '"', '\'']);
+        let rest = rest.get(key.len()..).unwrap_or_default();
+        let rest = rest.trim_start_matches(['"', '\'']).trim_start();
+        begins && rest.starts_with(':')
+    })
 }
 
 /// Edits that turn one word into another (Levenshtein 1966), for short words.
@@ -495,6 +512,17 @@ mod tests {
             &["limits.max_flows", "at least 1024"],
         );
         refused("limits:\n  max_flows: -1\n", 2, &["max_flows"]);
+        refused("\nlimits: {max_flows: 0}\n", 2, &["limits.max_flows"]);
+        refused(
+            "# max_flows: 0\nlimits: {max_findings: 9, \"max_flows\": 0}\n",
+            2,
+            &["limits.max_flows"],
+        );
+        refused(
+            "monitoring:\n  network:\n    alerts:\n      destinations:\n        - {type: webhook, url: \"http://example.org\"}\n",
+            5,
+            &["https"],
+        );
         refused(
             "network:\n  tls:\n    preferred_version: TLS1.1\n",
             3,

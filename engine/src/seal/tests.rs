@@ -523,6 +523,21 @@ fn the_recipe_is_thirty_lines_of_code() {
 }
 
 #[test]
+fn the_recipe_without_a_run_says_how_it_is_called() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../notebooks/verify.py");
+    let Ok(said) = Command::new("python3").arg(script).output() else {
+        eprintln!("SKIPPED: python3 cannot be run");
+        return;
+    };
+    assert_eq!(said.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert!(
+        text.starts_with("usage: ") && text.lines().count() == 1,
+        "{text}"
+    );
+}
+
+#[test]
 fn thirty_lines_of_python_verify_the_same_run() {
     let out = tempfile::tempdir().unwrap();
     let run = sealed(out.path(), &key());
