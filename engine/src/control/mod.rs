@@ -11,6 +11,7 @@ pub mod suites;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use crate::evidence::PacketRef;
 use crate::flow::{FlowHead, FlowRecord};
 use crate::pki::Validation;
 use crate::policy::Policy;
@@ -67,7 +68,16 @@ pub struct Outcome {
     /// The number that the reason begins with; a finding of several outcomes
     /// states their sum.
     pub amount: Option<Amount>,
+    /// What the reason begins with where it goes on with a list, separated by
+    /// [`LIST`]; a finding of several outcomes lists what any of them does.
+    pub lists: Option<&'static str>,
+    /// The packet that shows it, where that is not where the session's
+    /// evidence begins.
+    pub at: Option<PacketRef>,
 }
+
+/// Between the parts of a list in a reason.
+pub const LIST: &str = ", ";
 
 /// How many of what a violation is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -475,6 +485,8 @@ impl Outcome {
             detail,
             reason,
             amount: None,
+            lists: None,
+            at: None,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::detected;
 use super::verdict;
 use super::{CoverageRow, Finding, Verdict};
 use crate::control::ns04::{Detected, Numbers};
-use crate::control::{Amount, AuditResult, Outcome, Severity, Status, cut, meta_of};
+use crate::control::{Amount, AuditResult, LIST, Outcome, Severity, Status, cut, meta_of};
 use crate::evidence::{FlowId, PacketRef};
 use crate::flow::key::put_address;
 use crate::flow::{FlowHead, FlowRecord};
@@ -31,6 +31,8 @@ use std::net::IpAddr;
 const MAX_FLOWS: usize = 1_000;
 /// Packets kept as evidence for one finding.
 const MAX_EVIDENCE: usize = 20;
+/// Parts of a list told in one reason.
+const MAX_LISTED: usize = 6;
 /// Example flows of a coverage row.
 const MAX_EXAMPLES: usize = 10;
 
@@ -204,7 +206,54 @@ struct Subject {
     ),
     /// The number in that reason, and its sum over all occurrences.
     amount: Option<(Amount, Amount)>,
+    listed: Listed,
     seen: Smallest<Seen>,
+}
+
+/// What the reasons of a finding list, one more than is told.
+#[derive(Debug, Default)]
+struct Listed {
+    /// What the reasons begin with, the same for all of a check.
+    lead: Option<&'static str>,
+    parts: BTreeSet<Box<str>>,
+}
+
+impl Listed {
+    fn add(&mut self, outcome: &Outcome) {
+        let Some(lead) = outcome.lists else {
+            return;
+        };
+        self.lead = Some(lead);
+        let list = outcome.reason.strip_prefix(lead).unwrap_or_default();
+        for one in list.split(LIST) {
+            if !self.parts.contains(one) {
+                self.keep(one.into());
+            }
+        }
+    }
+
+    fn keep(&mut self, one: Box<str>) {
+        self.parts.insert(one);
+        if self.parts.len() > MAX_LISTED + 1 {
+            self.parts.pop_last();
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.lead = self.lead.or(other.lead);
+        for one in other.parts {
+            self.keep(one);
+        }
+    }
+
+    /// The reason with everything that is listed.
+    fn in_full(&self) -> Option<String> {
+        let parts = self.parts.iter().take(MAX_LISTED);
+        let told: Vec<&str> = parts.map(AsRef::as_ref).collect();
+        let is_all = self.parts.len() <= MAX_LISTED;
+        let more = if is_all { "" } else { " and more" };
+        Some(format!("{}{}{more}", self.lead?, told.join(LIST)))
+    }
 }
 
 /// Keeps the smallest `cap` of what it is given.
@@ -370,7 +419,8 @@ impl Gatherer {
         }
         for outcome in &audited.plaintext {
             let plain = facts.plaintext.as_deref();
-            let at = plain.map_or(flow.first, |plain| plain.recognised);
+            let begins = plain.map_or(flow.first, |plain| plain.recognised);
+            let at = outcome.at.unwrap_or(begins);
             self.outcome(&parties, flow.ts, at, outcome, 1);
         }
     }
@@ -450,6 +500,7 @@ impl Gatherer {
                 stated = outcome.amount;
             }
             known.amount = stated.zip(total);
+            known.listed.add(outcome);
             known.seen.push((ts, flow.flow_id, at));
             return;
         }
@@ -465,6 +516,8 @@ impl Gatherer {
             self.dropped = self.dropped.saturating_add(times);
             return;
         }
+        let mut listed = Listed::default();
+        listed.add(outcome);
         let mut seen = Smallest::new(MAX_FLOWS);
         seen.push((ts, flow.flow_id, at));
         let subject = Box::new(Subject {
@@ -475,6 +528,7 @@ impl Gatherer {
             dst: (ts, flow.dst),
             reason: (rank.0, rank.1, rank.2, outcome.reason.clone()),
             amount: outcome.amount.zip(outcome.amount),
+            listed,
             seen,
         });
         let hasher = &self.hasher;
@@ -721,6 +775,7 @@ impl Subject {
             stated = other.amount.map(|(stated, _)| stated);
         }
         self.amount = stated.zip(sum(mine, others));
+        self.listed.merge(other.listed);
         self.seen.append(other.seen);
     }
 }
@@ -735,6 +790,13 @@ fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Findi
     // Several requests of one flow are one flow; what is beyond those that are
     // kept is counted one by one.
     let flow_count = flow_ids.len() as u64 + subject.count.saturating_sub(kept);
+    let mut told = BTreeSet::new();
+    let evidence = seen
+        .iter()
+        .map(|(_, _, at)| *at)
+        .filter(|at| told.insert(*at))
+        .take(MAX_EVIDENCE)
+        .collect();
     let (_, _, _, mut reason) = subject.reason;
     let summed = subject
         .amount
@@ -742,6 +804,9 @@ fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Findi
     let is_sum = summed.is_some();
     if let Some(summed) = summed {
         reason = summed.into();
+    }
+    if let Some(listed) = subject.listed.in_full() {
+        reason = listed.into();
     }
     let seen_when = if subject.count == 1 {
         format!("once at {}", subject.first)
@@ -777,11 +842,7 @@ fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Findi
         title: meta.map_or(key.check_id, |meta| meta.title).to_owned(),
         explanation,
         attack_techniques: meta.map(|meta| meta.attack.to_vec()).unwrap_or_default(),
-        evidence: seen
-            .iter()
-            .take(MAX_EVIDENCE)
-            .map(|(_, _, at)| *at)
-            .collect(),
+        evidence,
         flow_ids,
         flow_count,
         destination: key.destination,

@@ -55,7 +55,10 @@ fn violations(policy: &Policy, of: &[(&'static str, Severity, String)]) -> Judge
     for (id, (check, severity, detail)) in (1..).zip(of) {
         let meta: &'static Meta = meta_of(check).unwrap();
         let (flow, facts) = of_plain(id, id, plain("telnet"));
-        let outcome = Outcome::violated(meta, *severity, detail.clone(), "a reason");
+        let outcome = Outcome {
+            at: Some(packet(id.unsigned_abs())),
+            ..Outcome::violated(meta, *severity, detail.clone(), "a reason")
+        };
         let audited = AuditResult {
             tls: Vec::new(),
             plaintext: vec![outcome],
@@ -199,7 +202,7 @@ fn a_finding_keeps_the_first_thousand_flows_and_twenty_packets() {
     assert_eq!(finding.flow_count, 2_500);
     let expected: Vec<_> = (1..=1_000).map(FlowId).collect();
     assert_eq!(finding.flow_ids, expected);
-    let expected: Vec<_> = (1..=20).map(|_| packet(4)).collect();
+    let expected: Vec<_> = (1..=20).map(packet).collect();
     assert_eq!(finding.evidence, expected);
     assert_eq!((finding.ts_first, finding.ts_last), (at(1), at(2_500)));
 }
@@ -280,6 +283,72 @@ fn a_number_in_a_finding_is_the_sum_over_its_flows() {
                 "{explanation}"
             );
         }
+    }
+}
+
+/// One secret in several places of several flows: all places are told, and
+/// every packet once.
+#[test]
+fn a_finding_lists_every_place_and_every_packet_once() {
+    let policy = Policy::built_in();
+    let meta: &'static Meta = meta_of("NS-03.credential_plaintext").unwrap();
+    let told = |of: &[(i64, &str, u64)], backwards: bool| {
+        let mut parts: Vec<Gatherer> = Vec::new();
+        for &(id, places, frame) in of {
+            let (flow, facts) = of_plain(id, id, plain("http"));
+            let reason = format!("found: {places}");
+            let outcome = Outcome {
+                lists: Some("found: "),
+                at: Some(packet(frame)),
+                ..Outcome::violated(meta, Severity::Critical, "secret", reason)
+            };
+            let audited = AuditResult {
+                tls: Vec::new(),
+                plaintext: vec![outcome],
+            };
+            // Two flows a part.
+            let begins = parts.is_empty() || id % 2 == 1;
+            if begins {
+                parts.push(Gatherer::new(&policy));
+            }
+            parts.last_mut().unwrap().add(&flow, &facts, &audited);
+        }
+        if backwards {
+            parts.reverse();
+        }
+        let mut whole = Gatherer::new(&policy);
+        parts.into_iter().for_each(|part| whole.merge(part));
+        let mut judged = whole.finish(&policy, Vec::new(), 1);
+        assert_eq!(judged.findings.len(), 1);
+        let finding = judged.findings.remove(0);
+        let frames: Vec<u64> = finding.evidence.iter().map(|at| at.frame).collect();
+        (finding.explanation, frames)
+    };
+    let few = [
+        (1, "key in a", 4),
+        (2, "word in b, key in a", 4),
+        (3, "id in c", 9),
+    ];
+    let many = [
+        (1, "h, b", 1),
+        (2, "g, a", 2),
+        (3, "f", 3),
+        (4, "e", 4),
+        (5, "d, c", 5),
+    ];
+    for backwards in [false, true] {
+        let (text, frames) = told(&few, backwards);
+        assert!(
+            text.starts_with("found: id in c, key in a, word in b: "),
+            "{text}"
+        );
+        assert_eq!(frames, [4, 9]);
+        let (text, frames) = told(&many, backwards);
+        assert!(
+            text.starts_with("found: a, b, c, d, e, f and more: "),
+            "{text}"
+        );
+        assert_eq!(frames, [1, 2, 3, 4, 5]);
     }
 }
 

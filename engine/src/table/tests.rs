@@ -258,6 +258,8 @@ fn a_handshake_comes_back_with_its_checks() {
         detail: "TLS_RSA_WITH_AES_128_CBC_SHA".into(),
         reason: "denied by *CBC*".into(),
         amount: None,
+        lists: None,
+        at: None,
     };
     let mut row = TlsRow::new(&flow(1), handshake, vec![outcome]);
     row.cipher_class = Some("denied");
