@@ -21,7 +21,7 @@ use rusqlite::{Connection, Error};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use table::TableFile;
 
@@ -263,6 +263,9 @@ struct Guard {
     end: Instant,
     scratch: PathBuf,
     free: Option<u64>,
+    /// The bound that was reached: what the disk has is told once, since it has
+    /// it back when the query is over.
+    over: Arc<OnceLock<String>>,
 }
 
 impl Guard {
@@ -272,6 +275,7 @@ impl Guard {
             end: Instant::now() + Duration::from_secs(bounds.seconds),
             scratch: scratch.to_owned(),
             free: free(scratch),
+            over: Arc::default(),
         }
     }
 
@@ -287,7 +291,15 @@ impl Guard {
     /// Which bound was reached. The disk's is what it has less than before: others
     /// write there as well, so it is no sharp one.
     fn reached(&self) -> Option<String> {
-        if Instant::now() > self.end {
+        if let Some(over) = self.over.get() {
+            return Some(over.clone());
+        }
+        let over = self.look()?;
+        Some(self.over.get_or_init(|| over).clone())
+    }
+
+    fn look(&self) -> Option<String> {
+        if Instant::now() >= self.end {
             return Some(format!("took longer than {} seconds", self.bounds.seconds));
         }
         let (before, now) = (self.free?, free(&self.scratch)?);
