@@ -68,9 +68,8 @@ const MAX_WINDOW: i64 = 1 << 30;
 /// How far beyond what is known of a stream one packet alone is believed:
 /// more than systems let be in flight (Linux lets receive buffers grow to
 /// 6 MiB, `tcp_rmem`). Anyone can send a segment or an acknowledgement further
-/// ahead that its receiver ignores. Zeek and Wireshark believe them, and count
-/// the bytes between; here a second packet has to agree, as one does wherever
-/// the capture lost that much.
+/// ahead that its receiver ignores: a second packet has to agree, as one does
+/// wherever the capture lost that much.
 const IN_FLIGHT: u64 = 8 << 20;
 
 #[derive(Debug)]
