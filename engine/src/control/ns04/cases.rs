@@ -251,6 +251,24 @@ fn one_key_is_one_finding_with_its_windows() {
 }
 
 #[test]
+fn a_beacon_at_drawn_whole_minutes_is_no_scheduler() {
+    let mut at = 0;
+    let drawn: Vec<_> = (0..200_i64)
+        .map(|i| {
+            at += 60_000 * (4 + (i * 7_919 % 31) % 5);
+            at
+        })
+        .collect();
+    let judged = judge(&PeriodicBeaconing, &Policy::built_in(), &connections(drawn));
+    let [found] = judged.found.as_slice() else {
+        panic!("{judged:?}")
+    };
+    assert_eq!(found.baseline, Some(false));
+    assert!(found.severity >= Severity::Medium, "{found:?}");
+    assert!(found.numbers.suppressed_by.is_none(), "{found:?}");
+}
+
+#[test]
 fn jittered_and_rotating_beacons_are_scored() {
     let policy = Policy::built_in();
     // Gaps of 30 to 60 s, evenly spread: a CV of .19.

@@ -224,7 +224,8 @@ fn chi_square_low(degrees: f64) -> f64 {
 /// start them, or one time of the day; none for what drifts, or keeps to some
 /// other second. Times are seconds since the epoch. A period that divides the
 /// minute locks to it as well, wherever it began: only the second itself tells
-/// cron from a timer.
+/// cron from a timer. A scheduler keeps to one gap as well: an implant that draws
+/// a whole number of minutes each time does not.
 pub(crate) fn clock(times: &[f64], typical_gap: f64) -> Option<(&'static str, f64)> {
     const MINUTE: f64 = 60.0;
     const DAY: f64 = 86_400.0;
@@ -239,7 +240,22 @@ pub(crate) fn clock(times: &[f64], typical_gap: f64) -> Option<(&'static str, f6
     // exp(-n R^2) is the chance of so much by itself.
     let is_locked = r >= w::LOCKED && times.len() as f64 * r * r > w::LOCK_EVIDENCE;
     let is_whole = second <= w::ON_THE_MINUTE || second >= MINUTE - 0.5;
-    (is_locked && is_whole).then_some(("on the whole minute", r))
+    let is_scheduled = is_locked && is_whole && has_dominant_gap(times);
+    is_scheduled.then_some(("on the whole minute", r))
+}
+
+/// Whether most gaps are the same whole number of minutes.
+fn has_dominant_gap(times: &[f64]) -> bool {
+    // A run may make several connections.
+    let runs = collapse(times, 30.0);
+    let mut minutes: Vec<f64> = gaps(&runs)
+        .into_iter()
+        .map(|gap| (gap / 60.0).round())
+        .collect();
+    minutes.sort_by(f64::total_cmp);
+    let same = minutes.chunk_by(|a, b| a == b).map(<[f64]>::len);
+    same.max()
+        .is_some_and(|most| most as f64 >= w::DOMINANT * minutes.len() as f64)
 }
 
 /// Rayleigh's R of times within a period, and where in it they lie.
@@ -507,6 +523,47 @@ mod tests {
         assert!(clock(&nights, 86_400.0).is_some_and(|(says, _)| says.contains("day")));
         let drifts = series(7, 3, |n| 86_400.0 * (0.7 + 0.6 * n.next()));
         assert_eq!(clock(&drifts, 86_400.0), None);
+    }
+
+    #[test]
+    fn whole_minutes_are_no_schedule_without_a_gap_that_most_have() {
+        let minutes = |gaps: &mut dyn FnMut(u32) -> f64| -> Vec<f64> {
+            let mut at = 0.0;
+            let mut time = |n| {
+                at += 60.0 * gaps(n);
+                at + f64::from(n % 3)
+            };
+            (0..200).map(&mut time).collect()
+        };
+        let mut noise = Noise(5);
+        for least in [1.0, 4.0, 20.0] {
+            // Drawn each time from three, or from many.
+            for many in [3.0, 12.0] {
+                let drawn = minutes(&mut |_| least + (many * noise.next()).floor());
+                assert_eq!(clock(&drawn, 60.0 * least), None, "{least} {many}");
+            }
+        }
+        let scheduled: [(&str, &mut dyn FnMut(u32) -> f64); 4] = [
+            ("all alike", &mut |_| 5.0),
+            ("a fifth missed", &mut |n| {
+                if n % 5 == 0 { 10.0 } else { 5.0 }
+            }),
+            // */7 starts again with the hour.
+            ("cut by the hour", &mut |n| {
+                if n % 9 == 0 { 4.0 } else { 7.0 }
+            }),
+            ("by day alone", &mut |n| {
+                if n % 40 == 0 { 840.0 } else { 15.0 }
+            }),
+        ];
+        for (what, gaps) in scheduled {
+            assert!(clock(&minutes(gaps), 300.0).is_some(), "{what}");
+        }
+        // Each run is two connections.
+        let mut doubled = minutes(&mut |_| 5.0);
+        doubled.extend(doubled.clone().iter().map(|at| at + 0.2));
+        doubled.sort_by(f64::total_cmp);
+        assert!(clock(&doubled, 300.0).is_some());
     }
 
     #[test]
