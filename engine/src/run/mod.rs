@@ -15,10 +15,12 @@ mod judge;
 mod naming;
 mod order;
 mod pipeline;
+mod reading;
 mod secrets;
 mod sessions;
 mod rescore;
 mod usage;
+mod writing;
 
 pub use secrets::KeyLogs;
 

@@ -146,7 +146,7 @@ impl<R: Row, W: Sink> TableWriter<R, W> {
         let columns = R::columns();
         let schema = Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>());
         let parquet_schema = parquet_schema::<R>(&schema)?;
-        let properties = properties(&columns, meta);
+        let properties = properties(&columns, &parquet_schema, meta);
         let mut places = parquet_schema.columns().iter();
         let filled = |(column, field): (Column<R>, &FieldRef)| {
             let leaves = encode::leaves(&column.ty);
@@ -368,7 +368,11 @@ fn factory<R: Row>(
     Ok(ArrowRowGroupWriterFactory::new(&file, Arc::new(schema)))
 }
 
-fn properties<R: Row>(columns: &[Column<R>], meta: &FileMeta) -> WriterPropertiesPtr {
+fn properties<R: Row>(
+    columns: &[Column<R>],
+    schema: &SchemaDescriptor,
+    meta: &FileMeta,
+) -> WriterPropertiesPtr {
     let entry = |key: String, value: &str| KeyValue::new(key, value.to_owned());
     let mut key_values = vec![
         entry("nsforensics.schema".to_owned(), &SCHEMA_VERSION.to_string()),
@@ -402,6 +406,13 @@ fn properties<R: Row>(columns: &[Column<R>], meta: &FileMeta) -> WriterPropertie
                 .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
                 .set_column_compression(path, Compression::UNCOMPRESSED),
         };
+    }
+    // Readers skip row groups by the statistics of flat columns alone, and comparing
+    // the many items of lists with the least and the greatest is what they cost.
+    let of_lists = schema.columns().iter().filter(|leaf| leaf.max_rep_level() > 0);
+    for leaf in of_lists {
+        let path = leaf.path().clone();
+        builder = builder.set_column_statistics_enabled(path, EnabledStatistics::None);
     }
     Arc::new(builder.set_key_value_metadata(Some(key_values)).build())
 }
