@@ -90,6 +90,11 @@ fn certificates(mut bundle: &'static [u8]) -> Vec<&'static [u8]> {
     found
 }
 
+/// The CAs that issued the chains: a client of these servers trusts them.
+pub fn roots() -> [&'static [u8]; 2] {
+    [RSA, ECDSA].map(|bundle| certificates(bundle)[0])
+}
+
 fn certificate(variant: Variant, leaf: usize) -> Vec<u8> {
     let all = certificates(if variant == Variant::Tls12Rsa {
         RSA

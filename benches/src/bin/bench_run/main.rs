@@ -9,9 +9,12 @@ use std::io::{self, BufWriter, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use nsforensics_bench::tls::roots;
 use nsforensics_bench::traffic::{Kind, generate};
 use process::measure;
-use report::{ANALYZE, CAT, Case, NO_HASH, ONE_THREAD, OPENSSL, TWO_THREADS};
+use report::{ANALYZE, CAT, Case, NO_HASH, NO_NS02, ONE_THREAD, OPENSSL, TWO_THREADS};
 
 const USAGE: &str = "\
 usage: bench-run [--bin NSFORENSICS] [--dir DIR] [--rounds N] [--mb-scale X] [--peers]
@@ -25,6 +28,13 @@ usage: bench-run [--bin NSFORENSICS] [--dir DIR] [--rounds N] [--mb-scale X] [--
 const TEST_KEY: &str = "benchmark only, 32 bytes or more of it";
 /// Bytes the walk reads at a time.
 const BLOCK: usize = 1 << 20;
+/// Where the programs run: what they are given beside the capture lies there.
+const TRUSTED: &str = "roots.pem";
+/// The policy of [`NO_NS02`].
+const WITHOUT_NS02: (&str, &str) = (
+    "without-ns02.yaml",
+    "network: {certificates: {validation: {enabled: false}}}\n",
+);
 /// The hidden command under which this program walks a capture.
 const WALK: &str = "walk";
 /// As the tables name it.
@@ -92,10 +102,11 @@ fn options(arguments: &[String]) -> Result<Options, String> {
 fn run(options: &Options) -> Result<(), String> {
     let say = |error: io::Error| format!("{}: {error}", options.folder.display());
     fs::create_dir_all(&options.folder).map_err(say)?;
-    let scratch = options
-        .folder
-        .join(format!("scratch-{}", std::process::id()));
+    let folder = fs::canonicalize(&options.folder).map_err(say)?;
+    let scratch = folder.join(format!("scratch-{}", std::process::id()));
     fs::create_dir(&scratch).map_err(say)?;
+    fs::write(scratch.join(TRUSTED), pem(&roots())).map_err(say)?;
+    fs::write(scratch.join(WITHOUT_NS02.0), WITHOUT_NS02.1).map_err(say)?;
     let result = measure_all(options, &scratch);
     fs::remove_dir_all(&scratch).map_err(say)?;
     let cases = result?;
@@ -109,54 +120,121 @@ fn run(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
+/// A capture, and what runs over it.
+struct Plan {
+    name: &'static str,
+    kind: Kind,
+    /// How many times its usual size.
+    times: u64,
+    programs: &'static [&'static str],
+    /// Given to each `analyze`.
+    arguments: &'static [&'static str],
+}
+
+/// As a user has it whose servers' certificates are good, and as it is where all of
+/// them are not: every connection is then a finding or several.
+const TRUSTING: &[&str] = &["--trust-store", TRUSTED];
+const BOTH: &[&str] = &[ANALYZE, NO_HASH];
+
+const PLANS: &[Plan] = &[
+    Plan {
+        name: "bulk",
+        kind: Kind::Bulk,
+        times: 1,
+        programs: BOTH,
+        arguments: TRUSTING,
+    },
+    Plan {
+        name: "https",
+        kind: Kind::Https,
+        times: 1,
+        programs: &[ANALYZE, NO_HASH, ONE_THREAD, TWO_THREADS, NO_NS02],
+        arguments: TRUSTING,
+    },
+    Plan {
+        name: "https-x3",
+        kind: Kind::Https,
+        times: 3,
+        programs: &[ANALYZE],
+        arguments: TRUSTING,
+    },
+    Plan {
+        name: "https-untrusted",
+        kind: Kind::Https,
+        times: 1,
+        programs: BOTH,
+        arguments: &[],
+    },
+    Plan {
+        name: "small",
+        kind: Kind::Small,
+        times: 1,
+        programs: BOTH,
+        arguments: &[],
+    },
+    Plan {
+        name: "http",
+        kind: Kind::Http,
+        times: 1,
+        programs: BOTH,
+        arguments: &[],
+    },
+    Plan {
+        name: "http-bulk",
+        kind: Kind::HttpBulk,
+        times: 1,
+        programs: BOTH,
+        arguments: &[],
+    },
+];
+
 fn measure_all(options: &Options, scratch: &Path) -> Result<Vec<Case>, String> {
-    let mut plan = vec![
-        ("bulk", Kind::Bulk, 1, vec![ANALYZE, NO_HASH]),
-        (
-            "https",
-            Kind::Https,
-            1,
-            vec![ANALYZE, NO_HASH, ONE_THREAD, TWO_THREADS],
-        ),
-        ("https-x3", Kind::Https, 3, vec![ANALYZE]),
-        ("small", Kind::Small, 1, vec![ANALYZE, NO_HASH]),
-        ("http", Kind::Http, 1, vec![ANALYZE, NO_HASH]),
-        ("http-bulk", Kind::HttpBulk, 1, vec![ANALYZE, NO_HASH]),
-    ];
     let mut cases = Vec::new();
-    for (name, kind, times, programs) in &mut plan {
+    for plan in PLANS {
+        let mut programs = plan.programs.to_vec();
         programs.extend([OPENSSL, CAT, WALK_NAME]);
         if options.with_peers {
             let installed = |program: &&'static str| is_installed(program);
             programs.extend(["tshark", "ndpiReader"].into_iter().filter(installed));
         }
-        let mb = (kind.default_mb() as f64 * options.scale).ceil() as u64 * *times;
-        let capture = options.folder.join(format!("{kind}-{mb}.pcap"));
-        make(*kind, mb, &capture)?;
-        cases.push(measure_case(options, scratch, name, &capture, programs)?);
+        let mb = (plan.kind.default_mb() as f64 * options.scale).ceil() as u64 * plan.times;
+        let folder = fs::canonicalize(&options.folder)
+            .map_err(|error| format!("{}: {error}", options.folder.display()))?;
+        let capture = folder.join(format!("{}-{mb}.pcap", plan.kind));
+        make(plan.kind, mb, &capture)?;
+        cases.push(measure_case(options, scratch, plan, &capture, &programs)?);
     }
     Ok(cases)
+}
+
+/// Certificates as PEM.
+fn pem(certificates: &[&[u8]]) -> String {
+    let one = |der: &&[u8]| {
+        let text = BASE64_STANDARD.encode(der);
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    };
+    certificates.iter().map(one).collect()
 }
 
 /// Runs the programs over one capture, in turns.
 fn measure_case(
     options: &Options,
     scratch: &Path,
-    name: &'static str,
+    plan: &Plan,
     capture: &Path,
     programs: &[&'static str],
 ) -> Result<Case, String> {
     let mut case = Case {
-        name,
+        name: plan.name,
         bytes: warm(capture).map_err(|error| format!("{}: {error}", capture.display()))?,
         packets: walk(capture)?,
         programs: programs.iter().map(|name| (*name, Vec::new())).collect(),
     };
     for round in 1..=options.rounds {
-        eprintln!("bench-run: {name}, round {round} of {}", options.rounds);
+        eprintln!("bench-run: {}, round {round} of {}", plan.name, options.rounds);
         for (program, runs) in &mut case.programs {
             let out = scratch.join("out");
-            let command = command(program, options, capture, &out)?;
+            let command = command(program, options, plan, capture, &out)?;
             let measured = measure(command, &scratch.join("errors"))?;
             runs.push(measured);
             if out.exists() {
@@ -170,6 +248,7 @@ fn measure_case(
 fn command(
     program: &str,
     options: &Options,
+    plan: &Plan,
     capture: &Path,
     out: &Path,
 ) -> Result<Command, String> {
@@ -177,7 +256,9 @@ fn command(
         let mut command = Command::new(&options.program);
         command.env("SECRET_KEY", TEST_KEY);
         command.args(["analyze", "--quiet", "--out"]).arg(out);
+        command.args(plan.arguments);
         command.args(more.split_whitespace()).arg(capture);
+        command.current_dir(out.parent().unwrap_or(out));
         return Ok(command);
     }
     let mut command = if program == WALK_NAME {

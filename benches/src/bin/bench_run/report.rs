@@ -16,6 +16,9 @@ pub const ONE_THREAD: &str = "analyze --no-hash --threads 1";
 /// On two.
 pub const TWO_THREADS: &str = "analyze --no-hash --threads 2";
 
+/// Without a look at certificates.
+pub const NO_NS02: &str = "analyze --no-hash --policy without-ns02.yaml";
+
 /// All rounds of all programs over one capture.
 #[derive(Debug)]
 pub struct Case {
@@ -105,6 +108,10 @@ pub fn targets(cases: &[Case]) -> String {
         let case = cases.iter().find(|case| case.name == capture)?;
         case.ratio(program, to)
     };
+    let cpu_ratio = |capture: &str, program: &str, to: &str| {
+        let case = cases.iter().find(|case| case.name == capture)?;
+        case.cpu_ratio(program, to)
+    };
     let speed = |capture: &str, program: &str| {
         let case = cases.iter().find(|case| case.name == capture)?;
         let walls = case.rounds(program).iter().map(|run| run.wall).collect();
@@ -135,6 +142,12 @@ pub fn targets(cases: &[Case]) -> String {
             true,
             1.6,
             ratio("https", ANALYZE, OPENSSL),
+        ),
+        (
+            "https --no-hash: with NS-02 / without, CPU",
+            true,
+            1.15,
+            cpu_ratio("https", NO_HASH, NO_NS02),
         ),
         (
             "small: analyze / openssl, wall",
