@@ -290,7 +290,9 @@ impl<'p> Pipeline<'p> {
 /// A few lanes at a time, so that the rows of all open flows never stand in
 /// memory together.
 fn few_lanes() -> impl Iterator<Item = Range<usize>> {
-    (0..SHARDS).step_by(LANES_ENDED).map(|first| first..SHARDS.min(first + LANES_ENDED))
+    (0..SHARDS)
+        .step_by(LANES_ENDED)
+        .map(|first| first..SHARDS.min(first + LANES_ENDED))
 }
 
 /// How many chunks make the next round.

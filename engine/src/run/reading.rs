@@ -421,4 +421,3 @@ fn payload<'a>(batch: &'a Batch, datagrams: &'a Datagrams, segment: &Segment) ->
     };
     bytes.unwrap_or_default()
 }
-

@@ -77,11 +77,7 @@ impl<'p> Writing<'p> {
 
     /// Writes the rows of one lane after the other, each as they stand: for flows
     /// that end with the input.
-    pub(super) fn as_they_stand(
-        &mut self,
-        lane: &mut Rows,
-        outputs: &mut OutputSet,
-    ) -> Result<()> {
+    pub(super) fn as_they_stand(&mut self, lane: &mut Rows, outputs: &mut OutputSet) -> Result<()> {
         for (_, row) in lane.http.drain(..) {
             self.transaction(outputs, row)?;
         }

@@ -409,7 +409,10 @@ fn properties<R: Row>(
     }
     // Readers skip row groups by the statistics of flat columns alone, and comparing
     // the many items of lists with the least and the greatest is what they cost.
-    let of_lists = schema.columns().iter().filter(|leaf| leaf.max_rep_level() > 0);
+    let of_lists = schema
+        .columns()
+        .iter()
+        .filter(|leaf| leaf.max_rep_level() > 0);
     for leaf in of_lists {
         let path = leaf.path().clone();
         builder = builder.set_column_statistics_enabled(path, EnabledStatistics::None);

@@ -231,7 +231,10 @@ fn measure_case(
         programs: programs.iter().map(|name| (*name, Vec::new())).collect(),
     };
     for round in 1..=options.rounds {
-        eprintln!("bench-run: {}, round {round} of {}", plan.name, options.rounds);
+        eprintln!(
+            "bench-run: {}, round {round} of {}",
+            plan.name, options.rounds
+        );
         for (program, runs) in &mut case.programs {
             let out = scratch.join("out");
             let command = command(program, options, plan, capture, &out)?;
