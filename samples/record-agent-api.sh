@@ -4,38 +4,21 @@
 # api.py. What a row must say of each call stands beside it, and in
 # agent-api.expect.json, which this script does not touch. Needs root, iproute2,
 # tcpdump, curl, python3, zstd.
-set -euo pipefail
-samples=$(cd "$(dirname "$0")" && pwd)
-work=$(mktemp -d)
-space=nsf-agent-$$
-started=()
-
-cleanup() {
-  for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  ip netns delete "$space" 2>/dev/null || true
-  rm -rf "$work"
-}
-trap cleanup EXIT
+source "$(dirname "$0")/lib.sh"
+out=${1:-$samples}
 
 call() { # call STATUS CURL-ARGUMENTS...: fails unless it is answered so
   local expected=$1 status
   shift
-  status=$(ip netns exec "$space" curl --silent --max-time 20 --output /dev/null \
+  status=$(inside curl --silent --max-time 20 --output /dev/null \
     --user-agent agent/7 --write-out '%{http_code}' "$@" || true)
   [ "$status" = "$expected" ] || { echo "expected $expected, got $status: $*" >&2; exit 1; }
 }
 
-ip netns add "$space"
-ip -n "$space" link set lo up
-ip netns exec "$space" python3 -B "$samples/api.py" 8100 agent not-a-secret-of-anyone &
-started+=($!)
+alone
+serve python3 -B "$samples/api.py" 8100 agent not-a-secret-of-anyone
 sleep 2
-ip netns exec "$space" tcpdump --immediate-mode -U -n -i lo -w "$work/agent-api.pcap" \
-  "tcp port 8100" 2>>"$work/tcpdump.log" &
-recorder=$!
-started+=($recorder)
-sleep 1
+start agent-api 'tcp port 8100'
 
 here=http://127.0.0.1:8100
 json=(-H 'content-type: application/json')
@@ -73,7 +56,5 @@ call 200 -H 'host: github.com' "$here/org/repo.git/info/refs?service=git-upload-
 #  13    none of them
 call 200 -H 'host: weather.example' $here/today
 
-sleep 1
-kill "$recorder"
-wait "$recorder" || true
-zstd -q -19 -f "$work/agent-api.pcap" -o "$samples/agent-api.pcap.zst"
+stop
+zstd -q -19 -f "$work/agent-api.pcap" -o "$out/agent-api.pcap.zst"

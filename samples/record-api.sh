@@ -4,49 +4,24 @@
 # headers, and once as it is, with nothing checked. What NS-03 must say of each
 # call stands beside it; the sums are in NAME.expect.json, which this script does
 # not touch. Needs root, iproute2, tcpdump, nginx, curl, openssl, python3, zstd.
-set -euo pipefail
-samples=$(cd "$(dirname "$0")" && pwd)
-work=$(mktemp -d)
-chmod 755 "$work"
-space=nsf-api-$$
-started=()
+source "$(dirname "$0")/lib.sh"
+out=${1:-$samples}
 
-cleanup() {
-  for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  ip netns delete "$space" 2>/dev/null || true
-  rm -rf "$work"
-}
-trap cleanup EXIT
-
-serve() {
-  ip netns exec "$space" "$@" >>"$work/servers.log" 2>&1 &
-  started+=($!)
-}
-record() {
-  ip netns exec "$space" tcpdump --immediate-mode -U -n -i lo -w "$work/$1.pcap" \
-    "tcp port $2 or tcp port $3" 2>>"$work/tcpdump.log" &
-  recorder=$!
-  started+=($recorder)
-  sleep 1
-}
-stop() {
-  sleep 1
-  kill "$recorder"
-  wait "$recorder" || true
-  zstd -q -19 -f "$work/$1.pcap" -o "$samples/$1.pcap.zst"
+record() { start "$1" "tcp port $2 or tcp port $3"; }
+finish() {
+  stop
+  zstd -q -19 -f "$work/$1.pcap" -o "$out/$1.pcap.zst"
 }
 call() { # call STATUS CURL-ARGUMENTS...: fails unless it is answered so
   local expected=$1 status
   shift
-  status=$(ip netns exec "$space" curl --silent --max-time 20 --output /dev/null \
+  status=$(inside curl --silent --max-time 20 --output /dev/null \
     --user-agent agent/7 --write-out '%{http_code}' "$@" || true)
   # Several calls over one connection: all their answers in a row.
   [ "$status" = "$expected" ] || { echo "expected $expected, got $status: $*" >&2; exit 1; }
 }
 
-ip netns add "$space"
-ip -n "$space" link set lo up
+alone
 
 # Tokens: one as it should be, one that has expired, one that nobody signed.
 coded() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
@@ -56,7 +31,7 @@ token() { # token ALGORITHM ISSUED EXPIRES
   body=$(printf '{"iss":"issuer.example","sub":"agent-7","iat":%s,"exp":%s}' "$2" "$3" | coded)
   printf '%s.%s.' "$head" "$body"
   [ "$1" = none ] || printf '%s.%s' "$head" "$body" |
-    openssl dgst -sha256 -sign "$samples/pki/rsa.key" -binary | coded
+    openssl dgst -sha256 -sign "$pki/rsa.key" -binary | coded
 }
 now=$(date +%s)
 valid=$(token RS256 "$((now - 60))" "$((now + 1800))")
@@ -75,19 +50,7 @@ with open(sys.argv[1], "w") as out:
 PYTHON
 long=$(head -c 10240 /dev/zero | tr '\0' h)
 
-cat >"$work/nginx.conf" <<CONF
-daemon off;
-pid $work/nginx.pid;
-error_log $work/nginx.log;
-user root;
-events {}
-http {
-  access_log off;
-  client_body_temp_path $work/body;
-  proxy_temp_path $work/proxy;
-  fastcgi_temp_path $work/fastcgi;
-  uwsgi_temp_path $work/uwsgi;
-  scgi_temp_path $work/scgi;
+web <<CONF
   limit_req_zone \$binary_remote_addr zone=calls:1m rate=60r/m;
   limit_req_status 429;
   client_max_body_size 10m;
@@ -106,9 +69,7 @@ http {
       proxy_pass http://127.0.0.1:8099;
     }
   }
-}
 CONF
-serve nginx -p "$work" -c "$work/nginx.conf"
 serve python3 -B "$samples/api.py" 8099 guarded "$valid"
 serve python3 -B "$samples/api.py" 8091 open "$valid"
 sleep 2
@@ -147,7 +108,7 @@ call 200 "${h2[@]}" -H "$(bearer "$valid")" http://127.0.0.1:8092/api/v1/items
 call 401 "${h2[@]}" http://127.0.0.1:8092/api/v1/items
 call 415 "${h2[@]}" -H "$(bearer "$valid")" -H 'content-type: text/xml' -d '<name/>' \
   http://127.0.0.1:8092/api/v1/items
-stop api-guarded
+finish api-guarded
 
 items=http://127.0.0.1:8091/api/v1/items
 record api-open 8091 8091
@@ -177,4 +138,4 @@ call 200 http://127.0.0.1:8091/api/v1/admin/users
 #  24-25 forbidden, then served: authorization refused, failed
 call 403 -H "$(bearer "$valid")" http://127.0.0.1:8091/api/v1/report
 call 200 -H "$(bearer "$valid")" http://127.0.0.1:8091/api/v1/report
-stop api-open
+finish api-open

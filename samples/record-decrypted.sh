@@ -5,31 +5,10 @@
 # tcpdump, editcap (Wireshark), openssl 3, nginx, curl and GnuTLS's tools. It works
 # in a network namespace of its own that reaches nothing else; the recorded
 # sessions carry nothing but made-up words.
-set -euo pipefail
-samples=$(cd "$(dirname "$0")" && pwd)
-pki=$samples/pki
+source "$(dirname "$0")/lib.sh"
 out=${1:-$samples/decrypted}
-work=$(mktemp -d)
-space=nsf-decrypted-$$
-started=()
-
-cleanup() {
-  for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  ip netns delete "$space" 2>/dev/null || true
-  rm -rf "$work"
-}
-trap cleanup EXIT
-inside() { ip netns exec "$space" "$@"; }
-serve() {
-  ip netns exec "$space" "$@" >>"$work/servers.log" 2>&1 &
-  started+=($!)
-}
-
 mkdir -p "$out"
-ip netns add "$space"
-ip -n "$space" link set lo up
-ip -n "$space" link set lo mtu 1500
+alone 1500
 
 server() { # server PORT LINES...
   local port=$1
@@ -38,12 +17,7 @@ server() { # server PORT LINES...
 }
 {
   cat <<CONF
-daemon off; pid $work/nginx.pid; error_log $work/nginx.log; user root;
-events {}
-http {
-  access_log off; default_type application/json; client_body_temp_path $work/body;
-  proxy_temp_path $work/proxy; fastcgi_temp_path $work/fastcgi; uwsgi_temp_path $work/uwsgi;
-  scgi_temp_path $work/scgi;
+  default_type application/json;
   ssl_certificate $pki/rsa.pem; ssl_certificate_key $pki/rsa.key;
   ssl_session_cache shared:samples:1m;
 CONF
@@ -54,9 +28,7 @@ CONF
   server 8405 'ssl_protocols TLSv1.3; ssl_verify_client optional_no_ca;'
   server 8406 'ssl_protocols TLSv1.2; ssl_ciphers "ALL:@SECLEVEL=0";'
   server 8407 'ssl_protocols TLSv1.3;'
-  echo '}'
-} >"$work/nginx.conf"
-serve nginx -p "$work" -c "$work/nginx.conf"
+} | web
 printf 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 19\r\n\r\n{"answer":"sample"}' >"$work/answer"
 (cd "$work" && serve openssl s_server -accept 8410 -key "$pki/rsa.key" -cert "$pki/rsa.pem" -tls1_2 \
   -client_renegotiation -HTTP -quiet)
@@ -91,14 +63,9 @@ record() {
   expected=$(cat)
   keys=$work/$name.keys
   : >"$keys"
-  ip netns exec "$space" tcpdump --immediate-mode -U -n -i lo -w "$work/$name.pcap" 'portrange 8401-8412' \
-    2>/dev/null &
-  local recorder=$!
-  sleep 1
+  start "$name" 'portrange 8401-8412'
   "$@" </dev/null || true
-  sleep 0.5
-  kill -INT "$recorder"
-  wait "$recorder" || true
+  stop
   editcap -F pcapng --inject-secrets "tls,$keys" "$work/$name.pcap" "$out/$name.pcapng"
   printf '{\n  "made_by": "samples/record-decrypted.sh",\n  "capture": "%s.pcapng",\n%s\n}\n' "$name" "$expected" \
     >"$out/$name.expect.json"

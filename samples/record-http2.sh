@@ -4,39 +4,9 @@
 # found in them from what `nghttp -v` said of its own streams (`nghttp.py`).
 # The second capture is TLS, with its secrets in it.
 # Needs root, iproute2, tcpdump, nghttp2, curl, python3 and editcap.
-set -euo pipefail
-samples=$(cd "$(dirname "$0")" && pwd)
-work=$(mktemp -d)
-space=nsf-http2-$$
-started=()
+source "$(dirname "$0")/lib.sh"
+out=${1:-$samples}
 
-cleanup() {
-  for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  ip netns delete "$space" 2>/dev/null || true
-  rm -rf "$work"
-}
-trap cleanup EXIT
-
-inside() { ip netns exec "$space" "$@"; }
-serve() {
-  ip netns exec "$space" "$@" >>"$work/servers.log" 2>&1 &
-  started+=($!)
-}
-record() { # record FILE PORT...: until `stop`
-  local file=$1
-  shift
-  ip netns exec "$space" tcpdump --immediate-mode -U -n -i lo -w "$file" \
-    "$(printf 'tcp port %s or ' "$@" | sed 's/ or $//')" 2>>"$work/tcpdump.log" &
-  recorder=$!
-  started+=($recorder)
-  sleep 1
-}
-stop() {
-  sleep 1
-  kill "$recorder"
-  wait "$recorder" || true
-}
 step=0
 ask() { # ask NGHTTP-ARGUMENTS...: one connection, and what nghttp says of it
   step=$((step + 1))
@@ -44,9 +14,7 @@ ask() { # ask NGHTTP-ARGUMENTS...: one connection, and what nghttp says of it
   sleep 0.3
 }
 
-ip netns add "$space"
-ip -n "$space" link set lo up
-ip -n "$space" link set lo mtu 1500
+alone 1500
 
 # What is served.
 mkdir "$work/www"
@@ -97,11 +65,11 @@ async def main():
 
 asyncio.run(main())
 PYTHON
-serve python3 -B "$work/tls.py" "$samples/pki/rsa.pem" "$samples/pki/rsa.key" "$work/keys.log"
+serve python3 -B "$work/tls.py" "$pki/rsa.pem" "$pki/rsa.key" "$work/keys.log"
 sleep 2
 
 stage=plain
-record "$work/http2.pcap" 8080 8081
+start http2 'tcp port 8080 or tcp port 8081'
 # 1 Several at once, one of which the server answers with a push.
 ask $plain/index.html $plain/rows.json "$plain/missing?token=not-a-secret"
 # 2 An upgrade from HTTP/1.1.
@@ -117,13 +85,13 @@ ask -m 2 $plain/zeros.bin
 stop
 
 stage=tls step=0
-record "$work/http2-tls.pcap" 8443
+start http2-tls 'tcp port 8443'
 ask $secure/index.html $secure/rows.json
 ask -d "$work/call.json" -H 'content-type: application/json' \
   -H 'authorization: Bearer not-a-secret' $secure/mcp
 stop
 
-cp "$work/http2.pcap" "$samples/http2.pcap"
-editcap --inject-secrets "tls,$work/keys.log" "$work/http2-tls.pcap" "$samples/http2-tls.pcapng"
-python3 -B "$samples/nghttp.py" http2.pcap "$work"/plain-?.log >"$samples/http2.expect.json"
-python3 -B "$samples/nghttp.py" http2-tls.pcapng "$work"/tls-?.log >"$samples/http2-tls.expect.json"
+cp "$work/http2.pcap" "$out/http2.pcap"
+editcap --inject-secrets "tls,$work/keys.log" "$work/http2-tls.pcap" "$out/http2-tls.pcapng"
+python3 -B "$samples/nghttp.py" http2.pcap "$work"/plain-?.log >"$out/http2.expect.json"
+python3 -B "$samples/nghttp.py" http2-tls.pcapng "$work"/tls-?.log >"$out/http2-tls.expect.json"

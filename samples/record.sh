@@ -3,73 +3,22 @@
 # programs in two network namespaces, and writes what must be found in it from
 # the steps below. Needs root, iproute2, tcpdump, openssl, nginx, curl, redis
 # and python3. Nothing leaves the namespaces; every secret is made up.
-set -euo pipefail
-samples=$(cd "$(dirname "$0")" && pwd)
-pki=$samples/pki
-work=$(mktemp -d)
-agent=nsf-agent-$$ services=nsf-services-$$
+source "$(dirname "$0")/lib.sh"
+out=${1:-$samples}
 api=10.20.0.10 tools=10.20.0.11 legacy=10.20.0.12 www=10.20.0.13 mail=10.20.0.14 cache=10.20.0.15
-started=()
 
-cleanup() {
-  for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  ip netns delete "$agent" 2>/dev/null || true
-  ip netns delete "$services" 2>/dev/null || true
-  rm -rf "$work"
-}
-trap cleanup EXIT
-
-on_agent() { ip netns exec "$agent" "$@"; }
-serve() { # serve COMMAND...: until the script ends
-  ip netns exec "$services" "$@" >>"$work/servers.log" 2>&1 &
-  started+=($!)
-}
 fetch() { # fetch NAME=ADDRESS CURL-ARGUMENTS...
   local name=${1%%=*} address=${1##*=}
   shift
-  on_agent curl --silent --show-error --max-time 5 --cacert "$pki/ca.pem" --user-agent agent/7 \
+  inside curl --silent --show-error --max-time 5 --cacert "$pki/ca.pem" --user-agent agent/7 \
     --resolve "$name:80:$address" --resolve "$name:443:$address" --resolve "$name:25:$address" \
     --resolve "$name:587:$address" --output /dev/null "$@"
 }
 
-# The two namespaces, and a cable between them.
-ip netns add "$agent"
-ip netns add "$services"
-ip -n "$agent" link add cable type veth peer name cable netns "$services"
-ip -n "$agent" address add 10.20.0.7/24 dev cable
-for address in $api $tools $legacy $www $mail $cache; do
-  ip -n "$services" address add "$address/24" dev cable
-done
-for namespace in "$agent" "$services"; do
-  ip -n "$namespace" link set lo up
-  ip -n "$namespace" link set cable up
-  # Whole checksums and packets of the size that a cable would carry.
-  ip netns exec "$namespace" python3 - <<'PYTHON'
-import array, fcntl, socket, struct
-sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-# linux/ethtool.h: ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO; SIOCETHTOOL.
-for command in (0x17, 0x1F, 0x24):
-    value = array.array("B", struct.pack("II", command, 0))
-    request = struct.pack("16sP", b"cable", value.buffer_info()[0])
-    fcntl.ioctl(sock, 0x8946, request)
-PYTHON
-done
+cable $api $tools $legacy $www $mail $cache
 
 # The services.
-cat >"$work/nginx.conf" <<CONF
-daemon off;
-pid $work/nginx.pid;
-error_log $work/nginx.log;
-user root;
-events {}
-http {
-  access_log off;
-  client_body_temp_path $work/body;
-  proxy_temp_path $work/proxy;
-  fastcgi_temp_path $work/fastcgi;
-  uwsgi_temp_path $work/uwsgi;
-  scgi_temp_path $work/scgi;
+web <<CONF
   ssl_certificate $pki/rsa.pem;
   ssl_certificate_key $pki/rsa.key;
   ssl_protocols TLSv1.2 TLSv1.3;
@@ -79,7 +28,6 @@ http {
   server { listen $www:443 ssl; location / { return 200 '{"page":"sample"}'; } }
   server { listen $www:80; server_name www.example; return 301 https://www.example\$request_uri; }
   server { listen $tools:80; location / { return 200 '{"tools":[]}'; } }
-}
 CONF
 cat >"$work/smtp.py" <<'PYTHON'
 """Just enough SMTP (RFC 5321) with STARTTLS (RFC 3207) for the sample."""
@@ -144,18 +92,13 @@ Server((sys.argv[1], 587), Session).serve_forever()
 PYTHON
 printf 'From: agent@agent.example\r\nTo: team@mail.example\r\nSubject: report\r\n\r\nDone.\r\n' \
   >"$work/mail.txt"
-serve nginx -p "$work" -c "$work/nginx.conf"
 serve python3 -B "$work/smtp.py" $mail "$pki/rsa.pem" "$pki/rsa.key"
 serve redis-server --bind $cache --port 6379 --requirepass not-a-secret --save '' --dir "$work"
 serve openssl s_server -accept $legacy:443 -key "$pki/rsa.key" -cert "$pki/rsa.pem" -tls1 \
   -cipher 'ECDHE-RSA-AES256-SHA:@SECLEVEL=0' -www
 sleep 2
 
-ip netns exec "$agent" tcpdump --immediate-mode -U -n -i cable -w "$work/agent.pcap" tcp \
-  2>"$work/tcpdump.log" &
-recorder=$!
-started+=($recorder)
-sleep 2
+start agent tcp
 
 # The steps. Each is told again in the expectation below, in the same order.
 # 1 TLS 1.3, the way it should be.
@@ -166,11 +109,11 @@ fetch api.llm.example=$api --tls-max 1.2 --ciphers ECDHE-RSA-AES128-GCM-SHA256 \
   https://api.llm.example/v1/answer
 sleep 0.5
 # 3 TLS 1.0 with a CBC suite, signed for with MD5 and SHA-1.
-printf 'GET / HTTP/1.0\r\n\r\n' | on_agent openssl s_client -connect $legacy:443 -tls1 -quiet \
+printf 'GET / HTTP/1.0\r\n\r\n' | inside openssl s_client -connect $legacy:443 -tls1 -quiet \
   -servername legacy.example -cipher 'ECDHE-RSA-AES256-SHA:@SECLEVEL=0' >/dev/null 2>&1 || true
 sleep 0.5
 # 4 TLS 1.1, which the server refuses.
-on_agent openssl s_client -connect $api:443 -tls1_1 -servername api.llm.example \
+inside openssl s_client -connect $api:443 -tls1_1 -servername api.llm.example \
   -cipher 'ECDHE-RSA-AES256-SHA:@SECLEVEL=0' </dev/null >/dev/null 2>&1 || true
 sleep 0.5
 # 5 Plaintext HTTP, sent on to https, where the agent goes.
@@ -189,14 +132,12 @@ sleep 0.5
 send --sasl-ir --user agent:not-a-secret
 sleep 0.5
 # 9 A cache that asks for a password in plaintext.
-on_agent redis-cli --no-auth-warning -h $cache -a not-a-secret set state done >/dev/null
+inside redis-cli --no-auth-warning -h $cache -a not-a-secret set state done >/dev/null
 
-sleep 1
-kill -INT "$recorder"
-wait "$recorder" || true
-cp "$work/agent.pcap" "$samples/agent.pcap"
+stop
+cp "$work/agent.pcap" "$out/agent.pcap"
 
-cat >"$samples/agent.expect.json" <<'JSON'
+cat >"$out/agent.expect.json" <<'JSON'
 {
   "made_by": "samples/record.sh",
   "capture": "agent.pcap",
