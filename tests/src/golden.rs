@@ -1,7 +1,7 @@
 //! The samples against what they were made to show. An expectation names only
 //! what matters of its capture: the services of the flows in order, the
-//! outcomes of checks by status, their worst severities, the TLS handshakes, the
-//! HTTP requests, columns of flows.
+//! outcomes of checks by status, their worst severities, findings, the TLS handshakes,
+//! the HTTP requests, the DNS questions, columns of flows.
 
 use crate::public::list;
 use crate::runs::{self, How, Row, number, text};
@@ -93,6 +93,48 @@ fn differences(expected: &Value, folder: &Path) -> Vec<String> {
     }
     if let Some(wanted) = expected.get("flows") {
         problems.extend(row_differences(folder, "flows", Some(wanted)));
+    }
+    if let Some(wanted) = expected.get("dns") {
+        problems.extend(row_differences(folder, "dns_queries", Some(wanted)));
+    }
+    problems.extend(finding_differences(expected, folder));
+    problems
+}
+
+/// Where the open findings of medium severity or higher of a control differ from those
+/// named, and the number of a check's findings by its literal rule.
+fn finding_differences(expected: &Value, folder: &Path) -> Vec<String> {
+    let rows = runs::table(folder, "findings");
+    let mut problems = Vec::new();
+    for (control, wanted) in entries(expected, "findings") {
+        let counts = |row: &&Row| {
+            text(row, "control_id") == control
+                && text(row, "status") == "open"
+                && !matches!(text(row, "severity"), "info" | "low")
+        };
+        let mut found: Vec<String> = rows
+            .iter()
+            .filter(counts)
+            .map(|row| ["check_id", "severity", "destination"].map(|column| text(row, column)))
+            .map(|columns| columns.join(" "))
+            .collect();
+        found.sort();
+        if Value::from(found.clone()) != *wanted {
+            problems.push(format!(
+                "findings of {control}: expected {wanted}, got {found:?}"
+            ));
+        }
+    }
+    for (check, wanted) in entries(expected, "literal") {
+        let fired = |row: &&Row| {
+            text(row, "check_id") == check && row.get("baseline") == Some(&Value::Bool(true))
+        };
+        let fired = rows.iter().filter(fired).count();
+        if Some(fired as u64) != wanted.as_u64() {
+            problems.push(format!(
+                "{check} by its literal rule: expected {wanted}, got {fired}"
+            ));
+        }
     }
     problems
 }
