@@ -119,6 +119,8 @@ anomaly_kinds! {
     Http2Flood = "http2_flood", "app";
     /// A few bytes of HTTP/2 that stand for headers beyond every measure.
     HpackBomb = "hpack_bomb", "app";
+    /// More beginnings of secrets overlap than are followed: `credentials` may lack one.
+    SecretsPassedOver = "secrets_passed_over", "app";
     /// A budget was reached; the oldest state was given up early.
     LimitEvicted = "limit_evicted", "engine";
     /// A parser or check failed inside; its flow has no further facts.

@@ -11,13 +11,13 @@ use std::path::PathBuf;
 const MIDNIGHT: u64 = 19_675 * 86_400;
 
 /// A capture that is being made: pcap, Ethernet, microseconds.
-struct Capture {
+pub struct Capture {
     packets: Vec<(u64, Vec<u8>)>,
     next_port: u16,
 }
 
 impl Capture {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::from_port(20_000)
     }
 
@@ -52,7 +52,7 @@ impl Capture {
 
     /// A connection of 10.0.0.5 to port `port` of 198.51.100.`host` that sends
     /// `up` and gets `down`, a millisecond from packet to packet.
-    fn connection(&mut self, at: u64, host: u8, port: u16, up: &[u8], down: &[u8]) {
+    pub fn connection(&mut self, at: u64, host: u8, port: u16, up: &[u8], down: &[u8]) {
         let (client, server) = ([10, 0, 0, 5], [198, 51, 100, host]);
         self.next_port += 1;
         let own = self.next_port;
@@ -150,7 +150,7 @@ impl Capture {
         }
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         let mut packets: Vec<_> = self.packets.iter().collect();
         packets.sort_by_key(|(at, _)| *at);
         let mut out = Vec::new();

@@ -12,6 +12,7 @@ mod golden;
 mod http;
 mod ns04;
 mod openssl;
+mod planted;
 mod public;
 mod repeat;
 mod runs;

@@ -7,6 +7,7 @@ use super::names::{Where, asks_for_secret, may_be_secret};
 use super::shapes::shapes;
 use std::borrow::Cow;
 use std::ops::Range;
+use zeroize::Zeroizing;
 
 /// Shortest run that is taken for random.
 const MIN_RANDOM: usize = 20;
@@ -159,8 +160,14 @@ fn hidden_in(text: &[u8]) -> Option<Vec<(Range<usize>, &'static str)>> {
         return None;
     }
     let mut hidden: Vec<(Range<usize>, &'static str)> = Vec::new();
-    shapes().all(text, |range, class| hidden.push((range, class)));
+    shapes().hidden(text, |range, class| hidden.push((range, class)));
     named_in(text, |range| hidden.push((range, "")));
+    if let Some((plain, places)) = unescaped(text) {
+        let place = |at: usize| places.get(at).copied().unwrap_or(text.len());
+        let escaped = |range: Range<usize>| place(range.start)..place(range.end);
+        shapes().hidden(&plain, |range, class| hidden.push((escaped(range), class)));
+        named_in(&plain, |range| hidden.push((escaped(range), "")));
+    }
     let mut public = 0..0;
     let mut from = 0;
     while let Some(start) = text
@@ -185,13 +192,37 @@ fn hidden_in(text: &[u8]) -> Option<Vec<(Range<usize>, &'static str)>> {
     hidden.sort_by_key(|(range, class)| {
         (range.start, std::cmp::Reverse(range.end), class.is_empty())
     });
-    let mut end = 0;
-    hidden.retain(|(range, _)| {
-        let apart = range.start >= end;
-        end = end.max(range.end);
-        apart
+    // What overlaps is hidden as one: a key may go on behind the run that it begins in.
+    hidden.dedup_by(|(next, class), (range, of_range)| {
+        let overlaps = next.start < range.end;
+        if overlaps {
+            if of_range.is_empty() {
+                *of_range = class;
+            }
+            range.end = range.end.max(next.end);
+        }
+        overlaps
     });
     Some(hidden)
+}
+
+/// What a text says whose bytes are escaped as in a URI (RFC 3986 §2.1), and where
+/// each byte of it stands; none where nothing is.
+fn unescaped(text: &[u8]) -> Option<(Zeroizing<Vec<u8>>, Vec<usize>)> {
+    memchr::memchr(b'%', text)?;
+    let mut plain = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut places = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        let digit = |place: usize| char::from(*text.get(at.saturating_add(place))?).to_digit(16);
+        let escaped = (byte == b'%')
+            .then(|| u8::try_from(digit(1)? << 4 | digit(2)?).ok())
+            .flatten();
+        plain.push(escaped.unwrap_or(byte));
+        places.push(at);
+        at = at.saturating_add(if escaped.is_some() { 3 } else { 1 });
+    }
+    (plain.len() < text.len()).then_some((plain, places))
 }
 
 /// Whether what stands here is part of an OCSP request in a path (RFC 6960

@@ -5,21 +5,32 @@
 //! dropped. Nothing is allocated where there is no candidate.
 
 use super::anchors::Anchor;
-use super::shapes::Shapes;
+use super::shapes::{LEFT, Shapes};
 use super::walk::{Told, Walk};
 use zeroize::Zeroizing;
 
-/// Last bytes that are kept: more than the longest beginning.
-const TAIL: usize = 32;
+/// Last bytes that are kept: more than the longest beginning and what is looked
+/// at in front of it.
+const TAIL: usize = 48;
 
 /// One direction's state.
-#[derive(Default)]
 pub struct Scan {
     /// Bytes that passed, those left out aside.
     at: u64,
     tail: [u8; TAIL],
     tail_len: usize,
     open: Option<Box<Walk>>,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self {
+            at: 0,
+            tail: [0; TAIL],
+            tail_len: 0,
+            open: None,
+        }
+    }
 }
 
 impl std::fmt::Debug for Scan {
@@ -35,7 +46,8 @@ impl Drop for Scan {
 }
 
 impl Scan {
-    /// The next bytes; `tell` hears of each secret, and of its class.
+    /// The next bytes; `tell` hears of each secret and of its class, and of what
+    /// was passed over (without its bytes).
     pub fn push(
         &mut self,
         shapes: &Shapes,
@@ -100,8 +112,7 @@ impl Scan {
 }
 
 /// All secrets of a whole text, by where they end.
-pub(super) fn whole(shapes: &Shapes, text: &[u8], tell: &mut dyn FnMut(Told<'_>)) {
-    let mut walk = Walk::default();
+pub(super) fn whole(shapes: &Shapes, text: &[u8], mut walk: Walk, tell: &mut dyn FnMut(Told<'_>)) {
     within(shapes, &mut walk, (&[], text), 0, tell);
     walk.end(shapes, text, 0, tell);
 }
@@ -142,7 +153,7 @@ fn across(
                 tell,
             );
             let start_at = window_at.saturating_add(start as u64);
-            walk.begin(shapes, group, start_at, preceding(&[], window, start));
+            walk.begin(shapes, group, start_at, &preceding(&[], window, start));
         }
     }
 }
@@ -169,22 +180,22 @@ fn within(
             tell,
         );
         let before = preceding(tail, bytes, start);
-        walk.begin(shapes, group, at.saturating_add(start as u64), before);
+        walk.begin(shapes, group, at.saturating_add(start as u64), &before);
     }
     let end = at.saturating_add(bytes.len() as u64);
     walk.follow(shapes, (tail, bytes), at, end, tell);
 }
 
-/// The three bytes in front of a place; zeros where there are none.
-fn preceding(before: &[u8], bytes: &[u8], start: usize) -> [u8; 3] {
+/// The bytes in front of a place; zeros where there are none.
+fn preceding(before: &[u8], bytes: &[u8], start: usize) -> [u8; LEFT] {
     let here = bytes.get(..start).unwrap_or_default();
-    let mut three = [0; 3];
-    for (to, from) in three
+    let mut all = [0; LEFT];
+    for (to, from) in all
         .iter_mut()
         .rev()
         .zip(here.iter().rev().chain(before.iter().rev()))
     {
         *to = *from;
     }
-    three
+    all
 }

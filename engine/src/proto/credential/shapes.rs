@@ -1,13 +1,20 @@
 //! The rules of `rules/secrets.tsv`: read once, and asked at each place where
 //! one of their beginnings occurs.
 
+use super::PASSED_OVER;
 use super::anchors::{Anchor, Anchors};
 use super::test::Test;
+use super::walk::Walk;
 use super::work::looked_at;
 use std::ops::Range;
 use std::sync::OnceLock;
 
 const FILE: &str = include_str!("../../../../rules/secrets.tsv");
+
+/// Bytes in front of a beginning that are looked at: more than a word has.
+pub(super) const LEFT: usize = 16;
+/// Letters of a prefix that chance does not make: once in 2^30 places of base64.
+const TELLING: usize = 5;
 
 /// A set of bytes.
 type Chars = [bool; 256];
@@ -19,6 +26,8 @@ pub(super) struct Shape {
     pub(super) prefix: &'static [u8],
     /// The prefix is a name in front of the secret.
     pub(super) named: bool,
+    /// Only where a word begins.
+    apart: bool,
     chars: Chars,
     min: usize,
     pub(super) max: usize,
@@ -55,7 +64,7 @@ pub fn shape_of(bytes: &[u8]) -> Option<&'static str> {
     shapes.anchors.first(bytes)?;
     let mut class = None;
     shapes.all(bytes, |range, found| {
-        if range == (0..bytes.len()) {
+        if range == (0..bytes.len()) && found != PASSED_OVER {
             class = class.or(Some(found));
         }
     });
@@ -160,11 +169,21 @@ impl Shapes {
         len < most.len() && memchr::memchr(b'@', most.get(..len).unwrap_or_default()).is_none()
     }
 
-    /// All secrets of a whole text, by where they end.
-    pub(crate) fn all(&self, bytes: &[u8], mut tell: impl FnMut(Range<usize>, &'static str)) {
-        super::scan::whole(self, bytes, &mut |told| {
-            let start = usize::try_from(told.start).unwrap_or(usize::MAX);
-            tell(start..start.saturating_add(told.secret.len()), told.class);
+    /// All secrets of a whole text, by where they end, and what was passed over.
+    pub(crate) fn all(&self, bytes: &[u8], tell: impl FnMut(Range<usize>, &'static str)) {
+        self.whole(bytes, Walk::default(), tell);
+    }
+
+    /// What of a text is to be hidden: placeholders as well, and what goes on
+    /// longer than a secret does.
+    pub(super) fn hidden(&self, bytes: &[u8], tell: impl FnMut(Range<usize>, &'static str)) {
+        self.whole(bytes, Walk::hiding(), tell);
+    }
+
+    fn whole(&self, bytes: &[u8], walk: Walk, mut tell: impl FnMut(Range<usize>, &'static str)) {
+        super::scan::whole(self, bytes, walk, &mut |told| {
+            let place = |at| usize::try_from(at).unwrap_or(usize::MAX);
+            tell(place(told.start)..place(told.end), told.class);
         });
     }
 }
@@ -184,6 +203,10 @@ impl Shape {
         let mut next = || columns.next();
         let (class, prefix, chars, length, test) = (next()?, next()?, next()?, next()?, next()?);
         let (min, max) = length.split_once('-')?;
+        let (prefix, apart) = match prefix.strip_prefix('|') {
+            Some(prefix) => (prefix, true),
+            None => (prefix, false),
+        };
         let (prefix, named) = match prefix.strip_suffix('~') {
             Some(name) => (name, true),
             None => (prefix, false),
@@ -192,6 +215,7 @@ impl Shape {
             class,
             prefix: prefix.as_bytes(),
             named,
+            apart,
             chars: chars_of(chars)?,
             min: min.parse().ok()?,
             max: max.parse().ok()?,
@@ -209,9 +233,15 @@ impl Shape {
         self.chars.get(usize::from(byte)).copied().unwrap_or(false)
     }
 
-    /// Which part of a candidate is a secret. It is what is all of the text from
-    /// `first` on; from `body` on, it was asked for its letters.
-    pub(super) fn test_of(&self, text: &[u8], first: usize, body: usize) -> Option<Range<usize>> {
+    /// Which part of a candidate is a secret, or to be hidden. It is what is all of
+    /// the text from `first` on; from `body` on, it was asked for its letters.
+    pub(super) fn test_of(
+        &self,
+        text: &[u8],
+        first: usize,
+        body: usize,
+        hides: bool,
+    ) -> Option<Range<usize>> {
         let mut end = text.len();
         // A full stop behind a token ends a sentence, but for that of a token
         // whose last part is empty.
@@ -223,31 +253,57 @@ impl Shape {
             end = end.saturating_sub(1);
         }
         let secret = text.get(first..end)?;
-        if secret.len() < self.min || secret.len() > self.max {
+        if secret.len() < self.min {
             return None;
         }
+        if secret.len() > self.max {
+            // Its beginning is tested, and all of it hidden.
+            let tested = first.saturating_add(self.min);
+            let (secret, behind) = (text.get(first..tested)?, text.get(body..tested)?);
+            let holds = hides && self.test.holds(secret, behind, hides).is_some();
+            return holds.then_some(first..end);
+        }
         looked_at(secret.len());
-        let part = self.test.holds(secret, text.get(body..end)?)?;
+        let part = self.test.holds(secret, text.get(body..end)?, hides)?;
         Some(first.saturating_add(part.start)..first.saturating_add(part.end))
     }
 
-    /// Whether a secret may begin behind these bytes: not within a word, but
-    /// for those that begin with a mark of their own. An escape of JSON or of a
-    /// URI is no word.
-    pub(super) fn may_follow(&self, before: [u8; 3]) -> bool {
-        let in_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    /// Whether a secret may begin behind these bytes. Glued to a word it may where
+    /// its rule is telling enough, and where what stands there reads as a word:
+    /// not within base64 and the like. An escape of JSON or of a URI is no word.
+    pub(super) fn may_follow(&self, before: &[u8; LEFT]) -> bool {
+        let [.., last] = *before;
         if self.prefix.starts_with(b":AA") {
-            return before[2].is_ascii_digit();
+            return last.is_ascii_digit();
         }
-        if !self.prefix.first().is_some_and(u8::is_ascii_alphanumeric) {
+        let begins_in_word = self.prefix.first().is_some_and(u8::is_ascii_alphanumeric);
+        if !begins_in_word || !last.is_ascii_alphanumeric() && last != b'_' {
             return true;
         }
-        match before {
-            [b'%', high, low] => high.is_ascii_hexdigit() && low.is_ascii_hexdigit(),
-            [_, b'\\', b'n' | b'r' | b't'] => true,
-            [.., last] => !in_word(last),
+        match *before {
+            [.., b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => true,
+            [.., b'\\', b'n' | b'r' | b't'] => true,
+            _ if self.apart => false,
+            _ if self.named || self.prefix.len() >= TELLING || self.test.is_telling() => true,
+            // Capitals and digits alone: not behind more of them.
+            _ if !self.has(b'a') => !self.has(last),
+            _ => reads_as_word(before),
         }
     }
+}
+
+/// Whether what ends here is a word (or the end of one), as `bot`, `v2`, `apiToken`:
+/// short, and with few changes between capitals, small letters and digits.
+fn reads_as_word(before: &[u8; LEFT]) -> bool {
+    let letters = before.iter().rev();
+    let len = letters.take_while(|b| b.is_ascii_alphanumeric()).count();
+    let word = before.get(LEFT.saturating_sub(len)..).unwrap_or_default();
+    let kind = |byte: &u8| (byte.is_ascii_digit(), byte.is_ascii_uppercase());
+    let changes = word
+        .windows(2)
+        .filter(|pair| matches!(pair, [a, b] if kind(a) != kind(b)))
+        .count();
+    len < LEFT && changes <= 2
 }
 
 /// What may stand between a name and its value.

@@ -54,6 +54,19 @@ impl Test {
         })
     }
 
+    /// Whether it holds of nothing that chance made: checksums and marks.
+    pub(super) const fn is_telling(self) -> bool {
+        matches!(
+            self,
+            Self::Crc62
+                | Self::OpenAi
+                | Self::Slack
+                | Self::SlackHook
+                | Self::DiscordHook
+                | Self::SendGrid
+        )
+    }
+
     /// Whether the full stop at the end is part of it: an unsecured JSON Web
     /// Token has an empty signature (RFC 7519 §6.1).
     pub(super) fn ends_with_stop(self, whole: &[u8]) -> bool {
@@ -64,17 +77,19 @@ impl Test {
     }
 
     /// Whether it holds, and which part of `secret` is the secret itself.
-    /// `behind` is what follows the prefix.
-    pub(super) fn holds(self, secret: &[u8], behind: &[u8]) -> Option<Range<usize>> {
+    /// `behind` is what follows the prefix. Placeholders are no secrets; `hides` takes
+    /// them for some.
+    pub(super) fn holds(self, secret: &[u8], behind: &[u8], hides: bool) -> Option<Range<usize>> {
         let whole = 0..secret.len();
         let has = |class: fn(&u8) -> bool| behind.iter().any(class);
-        let varied = |least: f32| entropy(behind) >= least && !is_placeholder(behind);
+        let is_real = |bytes: &[u8]| hides || !is_placeholder(bytes);
+        let varied = |least: f32| entropy(behind) >= least && is_real(behind);
         let holds = match self {
             Self::Nothing => varied(2.0),
             Self::Mixed => has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) && varied(3.0),
             Self::Digits => has(u8::is_ascii_digit) && varied(2.5),
             Self::Alpha => varied(3.5),
-            Self::Crc62 => crc62(behind) && !is_placeholder(behind),
+            Self::Crc62 => crc62(behind) && is_real(behind),
             Self::Aws => varied(2.5),
             Self::OpenAi => memchr::memmem::find(secret, b"T3BlbkFJ").is_some() && varied(3.0),
             Self::Slack => {
@@ -118,7 +133,7 @@ impl Test {
             }
             Self::Jwt => jwt(secret),
             Self::Pem => return pem(secret).then_some(whole),
-            Self::Userinfo => return userinfo(secret),
+            Self::Userinfo => return userinfo(secret, hides),
         };
         holds.then_some(whole)
     }
@@ -233,24 +248,24 @@ fn pem(block: &[u8]) -> bool {
 }
 
 /// The password of `://user:password@host`.
-fn userinfo(text: &[u8]) -> Option<Range<usize>> {
+fn userinfo(text: &[u8], hides: bool) -> Option<Range<usize>> {
     let at = memchr::memrchr(b'@', text)?;
     let user = text.get(3..at)?;
     let colon = memchr::memchr(b':', user)?.checked_add(4)?;
     let password = text.get(colon..at)?;
     let known: &[&[u8]] = &[b"password", b"pass", b"passwd", b"pwd", b"secret", b"pw"];
     let host = text.get(at.checked_add(1)?..)?;
+    let is_named = known
+        .iter()
+        .any(|known| password.eq_ignore_ascii_case(known));
+    let is_masked = password
+        .iter()
+        .all(|byte| matches!(byte, b'*' | b'x' | b'X' | b'.'));
     (!password.is_empty()
         && host
             .first()
             .is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'[')
-        && !known
-            .iter()
-            .any(|known| password.eq_ignore_ascii_case(known))
-        && !password
-            .iter()
-            .all(|byte| matches!(byte, b'*' | b'x' | b'X' | b'.'))
-        && !is_placeholder(password)
+        && (hides || !is_named && !is_masked && !is_placeholder(password))
         // A token is told of as what it is.
         && super::shapes::shape_of(password).is_none())
     .then_some(colon..at)

@@ -182,7 +182,7 @@ fn every_rule_is_read_and_documented() {
     for rule in rules {
         let columns: Vec<&str> = rule.split('\t').collect();
         assert_eq!(columns.len(), 6, "{rule}");
-        let least = columns[1].trim_end_matches('~').len();
+        let least = columns[1].trim_matches(['|', '~']).len();
         assert!((3..=31).contains(&least), "{rule}");
         assert!(columns[5].ends_with('.'), "{rule}");
     }
@@ -293,11 +293,16 @@ fn what_only_looks_like_a_secret_is_none() {
     wrong[10] = if wrong[10] == b'a' { b'b' } else { b'a' };
     let wrong = String::from_utf8(wrong).unwrap();
     let key = letters(70, 16, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567");
+    let md5 = letters(74, 32, HEX);
     for text in [
         wrong,
-        format!("x{github}"),
         format!("{github}x"),
+        // Part of a longer run of the letters that base32 has.
         format!("MAKIA{key}"),
+        // Ends of words, with a digest behind: files and jobs are named so.
+        format!("/task-{md5} disk-{md5} /monkey-{md5} hotkey-{md5} /cloudapi{md5}"),
+        // Within the base64 of something else.
+        format!("q9{}AIza{}", letters(72, 12, WORD), letters(73, 35, WORD)),
         "AKIAIOSFODNN7EXAMPLE".to_owned(),
         format!("AKIA{}", "A".repeat(16)),
         "sk-learn-contrib-and-other-long-names-of-packages-that-go-on".to_owned(),
@@ -369,6 +374,96 @@ fn texts_are_shown_without_their_secrets() {
     }
 }
 
+/// What is glued to a word in front of it is found and hidden as if it stood alone.
+#[test]
+fn tokens_glued_to_letters_are_found_and_hidden() {
+    for (class, secret) in samples() {
+        // Those that only their name in front tells, and ends of words with a digest behind.
+        if matches!(class, "azure_storage_key" | "databricks_token" | "llm_key") {
+            continue;
+        }
+        for before in ["/bot", "/x/apiToken", "/a_", "?k=v9", "ver1"] {
+            let text = format!("{before}{secret}/sendMessage");
+            let mut found = scanned(text.as_bytes(), 7);
+            found.extend(scanned(text.as_bytes(), text.len()));
+            // Some go on with a slash.
+            let told = found
+                .iter()
+                .any(|(told, of)| *of == class && told.starts_with(&secret));
+            let goes_on = matches!(class, "slack_webhook" | "discord_webhook");
+            assert!(told || goes_on, "{text}: {found:?}");
+            let shown = redact(&text);
+            let body = &secret[secret.len() / 2..];
+            assert!(!shown.contains(body), "{text}: {shown}");
+        }
+    }
+}
+
+/// A server undoes what a path escapes: what it then says is hidden as well.
+#[test]
+fn what_is_escaped_is_hidden_too() {
+    let slack = samples()
+        .into_iter()
+        .find(|(class, _)| *class == "slack_token")
+        .unwrap()
+        .1;
+    let escaped = slack.replace('-', "%2D");
+    assert_eq!(
+        redact(&format!("/a/{escaped}/b%20c")),
+        format!("/a/<slack_token:{}>/b%20c", escaped.len())
+    );
+    assert_eq!(redact("/a%2Fb%zz%"), "/a%2Fb%zz%");
+}
+
+/// Beginnings beyond those that are followed at a time hide nothing: the newest of
+/// a rule is followed, and of what was not, nothing is shown.
+#[test]
+fn beginnings_in_front_hide_no_secret() {
+    let key = letters(2, 16, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567");
+    let aws = format!("AKIA{key}");
+    for times in [1, 2, 3, 5, 30] {
+        let text = format!("/{}x{aws}/y", "AKIA".repeat(times));
+        finds(&text, &[(&aws, "aws_access_key")]);
+        assert!(!redact(&text).contains(&key), "{text}");
+    }
+}
+
+/// What documents put in a secret's place is told of as none, and not shown: who
+/// names a key like one gains nothing by it. So it is with what goes on too long.
+#[test]
+fn placeholders_are_no_findings_and_not_shown() {
+    let github = samples()
+        .into_iter()
+        .find(|(class, _)| *class == "github_token")
+        .unwrap()
+        .1;
+    let letters = letters(50, 34, &WORD[10..]);
+    for (text, shown) in [
+        (
+            "/AKIAIOSFODNN7EXAMPLE/x".to_owned(),
+            "/<aws_access_key:20>/x".to_owned(),
+        ),
+        (
+            "u postgres://app:changeme@db/x".to_owned(),
+            "u postgres://app:<url_password:8>@db/x".to_owned(),
+        ),
+        (format!("{github}session"), "<github_token:47>".to_owned()),
+        (
+            format!("hf_{letters}session"),
+            "<huggingface_token:44>".to_owned(),
+        ),
+        // Words are none.
+        (
+            "/sk-learn-and-other-long-names-of-packages-that-go-on-and-on".to_owned(),
+            String::new(),
+        ),
+    ] {
+        finds(&text, &[]);
+        let shown = if shown.is_empty() { &text } else { &shown };
+        assert_eq!(redact(&text), **shown);
+    }
+}
+
 /// RFC 7519 section 6.1: the last part of an unsecured token is empty. Its full
 /// stop is part of it, one behind a signed token ends the sentence.
 #[test]
@@ -396,7 +491,7 @@ fn pieces() -> Vec<String> {
         .filter(|line| !line.starts_with('#') && !line.starts_with("class\t"));
     let mut pieces: Vec<String> = rules
         .filter_map(|rule| rule.split('\t').nth(1))
-        .map(|prefix| prefix.trim_end_matches('~').to_owned())
+        .map(|prefix| prefix.trim_matches(['|', '~']).to_owned())
         .collect();
     let more = [
         "-",
@@ -518,7 +613,7 @@ fn no_beginning_stands_within_another() {
         .lines()
         .filter(|line| !line.starts_with('#') && !line.starts_with("class\t"));
     for rule in rules {
-        let prefix = rule.split('\t').nth(1).unwrap().trim_end_matches('~');
+        let prefix = rule.split('\t').nth(1).unwrap().trim_matches(['|', '~']);
         let within = &prefix.as_bytes()[1..];
         assert_eq!(shapes().next(within, 0), None, "{prefix}");
     }

@@ -6,7 +6,8 @@
 //! price of any stream. All that happens depends on places in the stream alone,
 //! never on how it was cut.
 
-use super::shapes::{Shape, Shapes, is_gap};
+use super::PASSED_OVER;
+use super::shapes::{LEFT, Shape, Shapes, is_gap};
 use super::test::{PEM_END, Test};
 use super::work::looked_at;
 use crate::proto::plain::append_wiping;
@@ -15,8 +16,8 @@ use zeroize::Zeroizing;
 /// Candidates that are open at a time: a text has one, seldom two. One more
 /// place is kept for an address, of which only one can be open.
 const MAX_OPEN: usize = 9;
-/// Those of one rule: what goes on without an end begins where it began, or
-/// behind a mark soon after.
+/// Those of one rule, the first and the newest: what goes on without an end begins
+/// where it began, and what ends is as long as its maker makes it.
 const MAX_SAME: usize = 2;
 /// Most bytes between a name and the secret behind it.
 const MAX_GAP: u64 = 8;
@@ -27,9 +28,10 @@ const MAX_PEM_END: u64 = 64;
 /// What a block is labelled, if it is a key (RFC 7468 §10 and §11, OpenPGP's armour).
 const PEM_KEY: &[u8] = b"PRIVATE KEY";
 
-/// A secret that was found: where it begins, and what it is.
+/// A secret that was found, or a place that was passed over.
 pub(super) struct Told<'a> {
     pub(super) start: u64,
+    pub(super) end: u64,
     pub(super) secret: &'a [u8],
     pub(super) class: &'static str,
 }
@@ -83,12 +85,24 @@ enum Step {
 pub(super) struct Walk {
     open: [Option<Candidate>; MAX_OPEN],
     len: usize,
+    /// What may be a secret is to be hidden, more than is told of.
+    hides: bool,
+    /// The first and the last beginning that was not followed, since there was none.
+    passed: Option<(u64, u64)>,
     /// From `held_at` on; wiped when dropped.
     held: Zeroizing<Vec<u8>>,
     held_at: u64,
 }
 
 impl Walk {
+    /// Follows what is to be hidden.
+    pub(super) fn hiding() -> Self {
+        Self {
+            hides: true,
+            ..Self::default()
+        }
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -99,7 +113,7 @@ impl Walk {
 
     /// A beginning of a group of rules was seen, `before` it these bytes. What
     /// is open was followed up to the beginning's end.
-    pub(super) fn begin(&mut self, shapes: &Shapes, group: usize, start: u64, before: [u8; 3]) {
+    pub(super) fn begin(&mut self, shapes: &Shapes, group: usize, start: u64, before: &[u8; LEFT]) {
         for (number, shape) in shapes.of_group(group) {
             if !shape.may_follow(before) {
                 continue;
@@ -108,13 +122,18 @@ impl Walk {
                 // A block begins anew: the one before has no end.
                 self.retain(|other| other.shape != number);
             }
-            let same = self.iter().filter(|other| other.shape == number).count();
-            if same >= MAX_SAME {
-                continue;
+            let same = self.iter().filter(|other| other.shape == number);
+            let (count, newest) = same.fold((0, 0), |(count, newest), other| {
+                (count + 1, other.start.max(newest))
+            });
+            if count >= MAX_SAME {
+                self.retain(|other| other.shape != number || other.start != newest);
+                self.pass_over(newest);
             }
             let others = self.iter().filter(|other| !other.is_address).count();
             let is_address = shape.test == Test::Userinfo;
             if !is_address && others >= MAX_OPEN.saturating_sub(1) {
+                self.pass_over(start);
                 continue;
             }
             let Some(free) = self.open.get_mut(self.len) else {
@@ -154,13 +173,14 @@ impl Walk {
             let Some(shape) = shapes.get(candidate.shape) else {
                 continue;
             };
-            match candidate.step(shape, (tail, bytes), at, to) {
+            match candidate.step(shape, (tail, bytes), at, to, self.hides) {
                 Step::Open => {}
                 Step::Ends(place) => *end = Some(place),
                 Step::Nothing => *dead = true,
             }
         }
         self.settle(shapes, (tail, bytes), at, (ends, dead), tell);
+        self.tell_passed(to, tell);
     }
 
     /// Nothing follows: what is open ends at `at`.
@@ -179,6 +199,9 @@ impl Walk {
             .open
             .map(|slot| slot.filter(|open| open.is_in_body()).map(|_| end));
         self.settle(shapes, (&[], bytes), at, (ends, [false; MAX_OPEN]), tell);
+        self.open = [None; MAX_OPEN];
+        self.len = 0;
+        self.tell_passed(end, tell);
         self.clear();
     }
 
@@ -204,8 +227,30 @@ impl Walk {
     pub(super) fn clear(&mut self) {
         self.open = [None; MAX_OPEN];
         self.len = 0;
+        self.passed = None;
         self.held = Zeroizing::default();
         self.held_at = 0;
+    }
+
+    /// A beginning is not followed, or no longer.
+    fn pass_over(&mut self, start: u64) {
+        let (first, last) = self.passed.unwrap_or((start, start));
+        self.passed = Some((first.min(start), last.max(start)));
+    }
+
+    /// Tells of beginnings that were passed over, once nothing is open: within a
+    /// secret that was found they are part of it.
+    fn tell_passed(&mut self, to: u64, tell: &mut dyn FnMut(Told<'_>)) {
+        if self.is_empty()
+            && let Some((start, _)) = self.passed.take()
+        {
+            tell(Told {
+                start,
+                end: to,
+                secret: &[],
+                class: PASSED_OVER,
+            });
+        }
     }
 
     fn iter(&self) -> impl Iterator<Item = &Candidate> {
@@ -255,15 +300,21 @@ impl Walk {
             let Some(shape) = shapes.get(candidate.shape) else {
                 continue;
             };
+            let hides = self.hides;
             let text = self.text(bytes, at, (candidate.start, end));
             let from = |place: u64| span(candidate.start, place).min(text.len());
             let (first, body) = (from(candidate.first), from(candidate.body));
-            if let Some(range) = shape.test_of(text, first, body) {
-                tell(Told {
+            if let Some(range) = shape.test_of(text, first, body, hides) {
+                let told = Told {
                     start: candidate.start.saturating_add(range.start as u64),
+                    end: candidate.start.saturating_add(range.end as u64),
                     secret: text.get(range).unwrap_or_default(),
                     class: shape.class,
-                });
+                };
+                let (from, to) = (told.start, told.end);
+                tell(told);
+                let is_part = |&(first, last): &(u64, u64)| from <= first && last < to;
+                self.passed = self.passed.filter(|passed| !is_part(passed));
             }
         }
         if gone.contains(&true) {
@@ -335,7 +386,14 @@ impl Candidate {
     }
 
     /// Goes on to `to`. `bytes` begin at `at`, before them stand those of `tail`.
-    fn step(&mut self, shape: &Shape, (tail, bytes): (&[u8], &[u8]), at: u64, to: u64) -> Step {
+    fn step(
+        &mut self,
+        shape: &Shape,
+        (tail, bytes): (&[u8], &[u8]),
+        at: u64,
+        to: u64,
+        hides: bool,
+    ) -> Step {
         if self.stage == Stage::Prefix {
             let done = span(self.start, self.read);
             let wanted = shape.prefix.get(done..).unwrap_or_default();
@@ -379,17 +437,22 @@ impl Candidate {
                 }
                 (self.first, self.body) = (self.read, self.read);
                 self.stage = Stage::Body;
-                self.run(shape, rest)
+                self.run(shape, rest, hides)
             }
-            Stage::Body => self.run(shape, rest),
+            Stage::Body => self.run(shape, rest, hides),
             Stage::Label(..) | Stage::Lines(_) | Stage::LinesEnd(..) => self.pem(shape, rest),
         }
     }
 
-    /// Goes on as long as the rule's letters do.
-    fn run(&mut self, shape: &Shape, rest: &[u8]) -> Step {
+    /// Goes on as long as the rule's letters do, and not beyond what a secret has;
+    /// what is to be hidden may have words glued to its end.
+    fn run(&mut self, shape: &Shape, rest: &[u8], hides: bool) -> Step {
         let longest = self.first.saturating_add(shape.max as u64);
-        let room = span(self.read, longest);
+        let room = if hides {
+            usize::MAX
+        } else {
+            span(self.read, longest)
+        };
         // One more than fits, to see what goes on for too long.
         let most = rest.get(..room.saturating_add(1)).unwrap_or(rest);
         let len = shape.run(most);

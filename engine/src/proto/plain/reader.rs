@@ -8,7 +8,7 @@
 use super::text::{decoded, split_at_byte};
 use super::{CredentialSeen, MAX_CREDENTIALS, Place, PlaintextFacts, StartTls};
 use crate::anomaly::AnomalyKind;
-use crate::proto::credential::{Redacted, SecretHash, canonical, shape_of, shapes};
+use crate::proto::credential::{PASSED_OVER, Redacted, SecretHash, canonical, shape_of, shapes};
 use crate::proto::tls::TlsHandshake;
 use crate::proto::{Cx, Want};
 use std::fmt;
@@ -134,8 +134,17 @@ impl Scene<'_, '_> {
         self.login(class, user, secret);
     }
 
-    /// Notes a secret that was seen by its look.
+    /// Notes a secret that was seen by its look, or that one may have been missed.
     pub(crate) fn shape(&mut self, secret: &[u8], class: &'static str) {
+        if class == PASSED_OVER {
+            let cx = &mut *self.cx;
+            return cx.anomalies.note(
+                AnomalyKind::SecretsPassedOver,
+                cx.ts,
+                cx.packet,
+                || "beginnings of secrets that overlap: not each was followed to its end",
+            );
+        }
         let redactor = self.cx.redactor;
         let secret = &*canonical(class, secret);
         // A password in an address was thought up, a key was not.

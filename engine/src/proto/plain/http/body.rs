@@ -3,7 +3,6 @@
 //! Of bodies themselves only those are kept that certificates are judged by.
 
 use super::super::reader::{Role, Scene, append_wiping};
-use super::super::text::bounded;
 use super::content::{self, Coding, Json, MAX_DECODED};
 use super::doh::{Doh, MAX_MESSAGE};
 use super::scan::Scan;
@@ -14,6 +13,8 @@ use crate::proto::credential::{self, Where, is_secret, shapes};
 use crate::proto::{LiveRow, PkiBody, PkiKind};
 use zeroize::Zeroizing;
 
+/// Bytes of a method or model that are shown.
+const MAX_SHOWN: usize = 128;
 /// Bytes of a JSON body that are looked at.
 const MAX_JSON: u64 = 1 << 20;
 
@@ -391,8 +392,8 @@ impl JsonPeek {
                 match found.key {
                     // JSON-RPC 2.0 §4.
                     b"jsonrpc" => *is_rpc = true,
-                    b"method" if method.is_none() => *method = found.value.text(128),
-                    b"model" if model.is_none() => *model = found.value.text(128),
+                    b"method" if method.is_none() => *method = found.value.shown(MAX_SHOWN),
+                    b"model" if model.is_none() => *model = found.value.shown(MAX_SHOWN),
                     _ => {}
                 }
             }
@@ -414,8 +415,7 @@ impl JsonPeek {
             tx.texts.set(Text::RpcMethod, method.as_bytes());
         }
         if let Some(model) = self.model {
-            tx.texts
-                .set(Text::Model, bounded(model.as_bytes(), 128).as_bytes());
+            tx.texts.set(Text::Model, model.as_bytes());
         }
     }
 }

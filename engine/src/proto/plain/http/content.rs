@@ -4,6 +4,7 @@
 //! Nothing is kept: prompts, answers and documents leave as little as the name
 //! of a method, a model, or the length of a secret.
 
+use crate::proto::credential::redacted;
 use std::io::{BufRead, Read};
 use zeroize::Zeroizing;
 
@@ -17,18 +18,22 @@ pub(super) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// A string's text, at most `max` bytes; none for anything else.
-    pub(super) fn text(self, max: usize) -> Option<String> {
+    /// A string's text as it may be shown, without what may be a secret, at most
+    /// `max` bytes; of one that is longer than what is kept, its length. None for
+    /// anything else.
+    pub(super) fn shown(self, max: usize) -> Option<String> {
         let Self::Text(raw, len) = self else {
             return None;
         };
-        if raw.contains(&b'\\') && raw.len() == len {
-            let quoted = [b"\"", raw, b"\""].concat();
-            if let Ok(text) = serde_json::from_slice::<String>(&quoted) {
-                return Some(super::super::text::bounded(text.as_bytes(), max));
-            }
+        if raw.len() != len {
+            // Half a secret has no look.
+            return Some(format!("<{len}>"));
         }
-        Some(super::super::text::bounded(raw, max))
+        let text = match self.whole() {
+            Some(text) => text,
+            None => Zeroizing::new(raw.to_vec()),
+        };
+        Some(super::super::text::bounded(&redacted(&text), max))
     }
 
     /// A string without its escapes, where all of it is there.
@@ -447,7 +452,7 @@ mod tests {
         for piece in json.as_bytes().chunks(size) {
             scanner.push(piece, &mut |found| {
                 let value = match found.value {
-                    Value::Text(..) => format!("'{}'", found.value.text(99).unwrap_or_default()),
+                    Value::Text(..) => format!("'{}'", found.value.shown(99).unwrap_or_default()),
                     Value::Scalar(raw) => String::from_utf8_lossy(raw).into_owned(),
                 };
                 let key = String::from_utf8_lossy(found.key);

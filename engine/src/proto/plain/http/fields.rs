@@ -5,7 +5,7 @@ use super::super::text::{contains_any_case, split_at_byte};
 use super::head::{self, Field, Target};
 use super::secrets;
 use super::transaction::{HttpTransaction, HttpVersion, Oddity, Text};
-use crate::proto::credential::{Where, hides};
+use crate::proto::credential::{Where, hides, redacted};
 
 /// Headers of an answer that protect its readers: those whose values are kept.
 const PROTECTIVE: &[&str] = &[
@@ -122,7 +122,9 @@ pub(super) fn response(scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, fiel
                 let Some(name) = protective_name(name) else {
                     continue;
                 };
-                let value = value.get(..256).unwrap_or(value);
+                // Before it is cut: half a secret has no look.
+                let value = redacted(value);
+                let value = value.get(..256).unwrap_or(&value);
                 out.push_str(name);
                 out.push_str(": ");
                 out.push_str(&String::from_utf8_lossy(value).replace(['\n', '\r'], " "));
@@ -209,10 +211,8 @@ fn names(tx: &mut HttpTransaction, text: Text, fields: &[Field<'_>]) {
                 out.push('\n');
             }
             let start = out.len();
-            match std::str::from_utf8(name) {
-                Ok(name) => out.push_str(name),
-                Err(_) => out.push_str(&String::from_utf8_lossy(name)),
-            }
+            // Before it is in lower case: keys have both.
+            out.push_str(&String::from_utf8_lossy(&redacted(name)));
             if let Some(name) = out.get_mut(start..) {
                 name.make_ascii_lowercase();
             }

@@ -386,7 +386,6 @@ pub(super) fn authority(authority: &[u8]) -> (&[u8], Option<u16>, bool) {
         .strip_prefix(b":")
         .and_then(decimal)
         .and_then(|port| u16::try_from(port).ok());
-    let host = host.get(..MAX_HOST).unwrap_or(host);
     (host, port, has_user)
 }
 

@@ -2,7 +2,7 @@
 //! here is trusted: no capture holds the key to check a signature with.
 
 use super::content::json_texts;
-use crate::proto::credential::{Redactor, SecretHash, redact};
+use crate::proto::credential::{Redactor, SecretHash};
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -71,7 +71,7 @@ pub(super) fn read(token: &[u8], redactor: &Redactor) -> Option<Jwt> {
     let mut header_read = false;
     if let Some(header) = decode(header) {
         header_read = json_texts(&header, |name, value| match name {
-            b"alg" => jwt.alg = redact(&value.text(MAX_CLAIM).unwrap_or_default()).into(),
+            b"alg" => jwt.alg = value.shown(MAX_CLAIM).unwrap_or_default().into(),
             b"enc" => jwt.encrypted = true,
             _ => {}
         });
@@ -86,7 +86,7 @@ pub(super) fn read(token: &[u8], redactor: &Redactor) -> Option<Jwt> {
     jwt.unsigned = signature.is_empty();
     let claims_read = decode(claims).is_some_and(|claims| {
         json_texts(&claims, |name, value| match name {
-            b"iss" => jwt.iss = value.text(MAX_CLAIM).map(|iss| redact(&iss).into()),
+            b"iss" => jwt.iss = value.shown(MAX_CLAIM).map(Into::into),
             b"sub" => jwt.sub = Some(redactor.user(value.raw())),
             b"iat" => jwt.iat = value.seconds(),
             b"nbf" => jwt.nbf = value.seconds(),

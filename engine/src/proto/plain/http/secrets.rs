@@ -10,7 +10,7 @@ use super::jwt;
 use super::transaction::{
     Carrier, HttpCredential, HttpTransaction, MAX_OF_A_KIND, SetCookie, Text,
 };
-use crate::proto::credential::{Where, is_secret, redact, shape_of, suggests_session};
+use crate::proto::credential::{Where, is_secret, redacted, shape_of, suggests_session};
 use zeroize::Zeroizing;
 
 /// Longest name of a header, cookie or parameter kept.
@@ -149,7 +149,7 @@ fn note_of(
     let len = u32::try_from(len).unwrap_or(u32::MAX);
     // What was cut has no end to show.
     let last4 = redacted.last4.filter(|_| redacted.len == len);
-    let name: Box<str> = redact(&bounded(name.trim_ascii(), MAX_NAME).to_ascii_lowercase()).into();
+    let name: Box<str> = shown_name(name).to_ascii_lowercase().into();
     let jwt = jwt::read(secret, redactor).map(Box::new);
     scene.note(CredentialSeen {
         class: known.class,
@@ -186,7 +186,7 @@ pub(super) fn set_cookie(scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, va
         return;
     };
     let mut cookie = SetCookie {
-        name: redact(&bounded(name.trim_ascii(), MAX_NAME)).into(),
+        name: shown_name(name).into(),
         // An empty value takes a cookie back.
         session: suggests_session(name) && !value.trim_ascii().is_empty(),
         secure: false,
@@ -219,6 +219,12 @@ pub(super) fn set_cookie(scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, va
         });
     }
     tx.cookies.push(cookie);
+}
+
+/// A name without what may be a secret in it, which has to be looked for before the
+/// name is cut or in lower case.
+fn shown_name(name: &[u8]) -> String {
+    bounded(&redacted(name.trim_ascii()), MAX_NAME)
 }
 
 fn is_authorization(name: &[u8]) -> bool {

@@ -228,9 +228,6 @@ texts! {
     UpgradedTo: 64;
 }
 
-/// Bytes of a text in which secrets are looked for.
-const MAX_LOOKED_AT: usize = 16 << 10;
-
 /// Texts in one buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Texts {
@@ -256,7 +253,6 @@ impl Texts {
     pub(super) fn set(&mut self, text: Text, bytes: &[u8]) {
         let start = self.begin(text);
         // Before it is cut: half a secret has no look.
-        let bytes = bytes.get(..MAX_LOOKED_AT).unwrap_or(bytes);
         let bytes = redacted(bytes);
         let bytes = bytes.get(..text.max()).unwrap_or(&bytes);
         match std::str::from_utf8(bytes) {

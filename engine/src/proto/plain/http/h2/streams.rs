@@ -18,6 +18,8 @@ use zeroize::Zeroizing;
 
 /// Ids of streams that left without an answer, which may still come.
 const MAX_LEFT: usize = 64;
+/// Streams that wait behind their reset for an answer on its way.
+const MAX_RESET: usize = 64;
 /// A stream that is reset so soon was asked for to be reset.
 const SOON_NS: i64 = 1_000_000_000;
 
@@ -62,6 +64,8 @@ pub(super) struct Streams {
     /// Requests may lie in what the capture lacks.
     missing: bool,
     left: VecDeque<u32>,
+    /// Those that the client reset before an answer, which may be on its way.
+    reset: BTreeMap<u32, Stream>,
     doh: Doh,
     /// Heap bytes of what is open.
     held: usize,
@@ -231,6 +235,14 @@ impl Streams {
                     grpc_status(&mut stream.tx, &parts.fields);
                 }
                 self.recount(id);
+            }
+            (Role::Server, None) if self.reset.contains_key(&id) => {
+                let is_final = parts.status().is_none_or(|status| status >= 200);
+                if is_final && let Some(mut stream) = self.reset.remove(&id) {
+                    answer(scene, &mut stream, block, known, &parts, unknown);
+                    self.leave(scene.cx, id, stream);
+                }
+                return;
             }
             (Role::Server, None) if self.missing && id % 2 == 1 && !self.left.contains(&id) => {
                 if parts.status().is_none_or(|status| status < 200) {
@@ -426,6 +438,10 @@ impl Streams {
         code: Option<u32>,
     ) -> bool {
         let Some(mut stream) = self.open.remove(&id) else {
+            // Both sides give it up.
+            if let Some(stream) = self.reset.remove(&id) {
+                self.leave(scene.cx, id, stream);
+            }
             return false;
         };
         // A server that has answered may so refuse the rest of a body (RFC 9113 §8.1).
@@ -439,12 +455,34 @@ impl Streams {
             .as_nanos()
             .saturating_sub(stream.tx.ts.as_nanos());
         let early = !stream.answering && age < SOON_NS;
-        self.leave(scene.cx, id, stream);
+        if from == Role::Client && !stream.answering {
+            self.wait(scene.cx, id, stream);
+        } else {
+            self.leave(scene.cx, id, stream);
+        }
         early
+    }
+
+    /// Waits for the answer to what the client reset (RFC 9113 §5.1: `closed`).
+    fn wait(&mut self, cx: &mut Cx<'_>, id: u32, mut stream: Stream) {
+        // Nothing more is read of its bodies.
+        stream.peeks = [Peek::default(), Peek::default()];
+        let held = stream.heap_bytes();
+        self.held = self.held.saturating_sub(stream.held).saturating_add(held);
+        stream.held = held;
+        if self.reset.len() >= MAX_RESET
+            && let Some((oldest, stream)) = self.reset.pop_first()
+        {
+            self.leave(cx, oldest, stream);
+        }
+        self.reset.insert(id, stream);
     }
 
     /// The connection has ended: what is open is as whole as it gets.
     pub(super) fn end(&mut self, cx: &mut Cx<'_>) {
+        while let Some((id, stream)) = self.reset.pop_first() {
+            self.leave(cx, id, stream);
+        }
         while let Some((id, mut stream)) = self.open.pop_first() {
             if !stream.request_done || stream.answering && !stream.response_done {
                 stream.tx.oddities.add(Oddity::BodyShort);

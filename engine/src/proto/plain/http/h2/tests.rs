@@ -130,6 +130,55 @@ fn a_block_may_come_in_parts() {
     );
 }
 
+/// A client that resets a stream may meet the answer on its way.
+#[test]
+fn answers_behind_a_reset_count() {
+    let cancel = |stream| frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+    come_to(
+        &[
+            c(join(&[hello(), get(1, "/a"), get(3, "/b"), get(5, "/c")])),
+            s(frame(SETTINGS, 0, 0, &[])),
+            c(join(&[cancel(1), cancel(3)])),
+            // An interim answer is none; what follows the answer is nobody's.
+            s(join(&[
+                frame(HEADERS, END_HEADERS, 1, &block(&[(":status", "103")])),
+                ok(1, 0),
+                frame(DATA, END_STREAM, 1, b"gone"),
+                ok(5, END_STREAM),
+            ])),
+            s(frame(RST_STREAM, 0, 3, &[0, 0, 0, 0])),
+            // Too late: it has left.
+            s(ok(3, END_STREAM)),
+        ],
+        &[
+            "1 GET a/a 200 167+0 42+0 s1 [reset]",
+            "3 GET a/c 200 167+0 42+0 s5",
+            "2 GET a/b 0 167+0 0+0 s3 [reset]",
+        ],
+    );
+}
+
+/// However many streams a client resets, few wait for their answer.
+#[test]
+fn few_streams_wait_behind_their_reset() {
+    let mut turns = vec![c(hello()), s(frame(SETTINGS, 0, 0, &[]))];
+    for stream in (1..600).step_by(2) {
+        turns.push(c(join(&[
+            get(stream, "/x"),
+            frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]),
+        ])));
+    }
+    // The newest ones wait, the others have left.
+    turns.push(s(join(&[ok(1, END_STREAM), ok(599, END_STREAM)])));
+    let (rows, _) = transactions(&turns, usize::MAX);
+    let status = |id| {
+        let row = rows.iter().find(|tx| tx.stream_id == Some(id));
+        row.map(|tx| tx.status)
+    };
+    assert_eq!(rows.len(), 300);
+    assert_eq!((status(1), status(599)), (Some(None), Some(Some(200))));
+}
+
 #[test]
 fn pushes_resets_and_what_is_left_open() {
     let mut push = hex("00000002");
@@ -155,9 +204,9 @@ fn pushes_resets_and_what_is_left_open() {
             ])),
         ],
         &[
-            "2 GET a/gone 0 170+0 0+0 s3 [reset]",
             "1 GET a/page 200 170+0 42+0 s1",
             "5 GET a/style.css 200 175+0 42+3 s2 [pushed]",
+            "2 GET a/gone 0 170+0 0+0 s3 [reset]",
             "3 GET a/slow 0 170+0 0+0 s5",
             "4 PUT a/half 0 170+4 0+0 s7 [body_short]",
         ],
