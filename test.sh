@@ -55,7 +55,8 @@ echo "no difference"
 
 step "fuzzing (${FUZZ_SECONDS:-60} s)"
 if rustup run nightly cargo fuzz --version >/dev/null 2>&1; then
-    targets=(capture decode tls decrypt keylog session datagrams http dns x509 pki policy manifest indicators rules)
+    targets=(capture decode tls decrypt keylog session datagrams http dns x509 pki policy manifest indicators rules
+        dce_rpc desktop tunnels quic messages lines icmp)
     each=$(( ${FUZZ_SECONDS:-60} / ${#targets[@]} + 1 ))
     for target in "${targets[@]}"; do
         rustup run nightly cargo fuzz run "$target" -- -max_total_time="$each" -verbosity=0

@@ -1,6 +1,8 @@
 //! Fuzz targets: each reads any bytes and asserts its invariant. `fuzz/` runs
 //! them under libFuzzer, `fuzz-loop` under a seeded mutation loop.
 
+pub mod readers;
+
 use nsforensics_engine::anomaly::{AnomalyKind, AnomalyLog};
 use nsforensics_engine::capture::{LinkType, Options, Packet, read_bytes};
 use nsforensics_engine::decode::{Decoded, Undecoded, link_context};
@@ -18,8 +20,8 @@ use nsforensics_engine::time::CaptureTime;
 /// A target: its name, and what it does with bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// Every target.
-pub const TARGETS: &[Target] = &[
+/// Every target but those of [`readers`].
+const OWN: &[Target] = &[
     ("capture", capture),
     ("decode", decode),
     ("tls", tls),
@@ -36,6 +38,11 @@ pub const TARGETS: &[Target] = &[
     ("indicators", indicators),
     ("rules", rules),
 ];
+
+/// Every target.
+pub fn targets() -> Vec<Target> {
+    [OWN, readers::TARGETS].concat()
+}
 
 /// Any chunk size gives the same packets and the same damage.
 pub fn capture(bytes: &[u8]) {
@@ -99,12 +106,8 @@ fn converse(bytes: &[u8], act: impl FnMut(&mut Cx<'_>, Direction, Option<&[u8]>)
     converse_knowing(None, bytes, act);
 }
 
-/// The same with secrets at hand.
-fn converse_knowing(
-    secrets: Option<&KeyLog>,
-    bytes: &[u8],
-    mut act: impl FnMut(&mut Cx<'_>, Direction, Option<&[u8]>) -> Want,
-) {
+/// Does something within the context of one flow.
+fn with_context<R>(secrets: Option<&KeyLog>, port: u16, act: impl FnOnce(&mut Cx<'_>) -> R) -> R {
     let limits = Limits::default();
     let (mut anomalies, mut certificates) = (AnomalyLog::default(), CertificateCache::default());
     let mut rows = Vec::new();
@@ -116,41 +119,52 @@ fn converse_knowing(
         limits: &limits,
         certificates: &mut certificates,
         redactor: &redactor,
-        ports: (50_000, 443),
+        ports: (50_000, port),
         rows: &mut rows,
         secrets,
     };
-    let mut skip = [0_u64; 2];
-    let mut nothing = [false; 2];
-    let mut rest = bytes;
-    while let Some((&control, more)) = rest.split_first() {
-        let direction = if control & 1 == 0 {
-            Direction::Orig
-        } else {
-            Direction::Resp
-        };
-        let (piece, later) = more.split_at(usize::from(control >> 2).min(more.len()));
-        rest = later;
-        let side = direction.index();
-        if nothing[side] {
-            continue;
+    act(&mut cx)
+}
+
+/// The same with secrets at hand.
+fn converse_knowing(
+    secrets: Option<&KeyLog>,
+    bytes: &[u8],
+    mut act: impl FnMut(&mut Cx<'_>, Direction, Option<&[u8]>) -> Want,
+) {
+    with_context(secrets, 443, |cx| {
+        let mut skip = [0_u64; 2];
+        let mut nothing = [false; 2];
+        let mut rest = bytes;
+        while let Some((&control, more)) = rest.split_first() {
+            let direction = if control & 1 == 0 {
+                Direction::Orig
+            } else {
+                Direction::Resp
+            };
+            let (piece, later) = more.split_at(usize::from(control >> 2).min(more.len()));
+            rest = later;
+            let side = direction.index();
+            if nothing[side] {
+                continue;
+            }
+            let passed = skip[side].min(piece.len() as u64);
+            skip[side] -= passed;
+            let piece = piece
+                .get(usize::try_from(passed).unwrap_or(0)..)
+                .unwrap_or_default();
+            if piece.is_empty() {
+                continue;
+            }
+            let gap = control & 2 != 0;
+            cx.rows.clear();
+            match act(cx, direction, (!gap).then_some(piece)) {
+                Want::Bytes => {}
+                Want::Skip(len) => skip[side] = len,
+                Want::Nothing => nothing[side] = true,
+            }
         }
-        let passed = skip[side].min(piece.len() as u64);
-        skip[side] -= passed;
-        let piece = piece
-            .get(usize::try_from(passed).unwrap_or(0)..)
-            .unwrap_or_default();
-        if piece.is_empty() {
-            continue;
-        }
-        let gap = control & 2 != 0;
-        cx.rows.clear();
-        match act(&mut cx, direction, (!gap).then_some(piece)) {
-            Want::Bytes => {}
-            Want::Skip(len) => skip[side] = len,
-            Want::Nothing => nothing[side] = true,
-        }
-    }
+    });
 }
 
 /// The TLS reader takes anything.

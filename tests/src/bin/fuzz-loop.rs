@@ -6,7 +6,6 @@
 //! cargo run -p nsforensics-tests --bin fuzz-loop -- 60 [SEED]
 //! ```
 
-use nsforensics_tests::TARGETS;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -90,13 +89,14 @@ fn main() {
     for folder in ["samples", "rules"] {
         seeds(&root.join(folder), &mut corpus);
     }
+    let targets = nsforensics_tests::targets();
     let mut random = Random(seed | 1);
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut rounds = 0_u64;
     while Instant::now() < until {
         let seed_file = &corpus[random.below(corpus.len())];
         let input = mutate(&mut random, seed_file);
-        let (name, target) = TARGETS[random.below(TARGETS.len())];
+        let (name, target) = targets[random.below(targets.len())];
         let begun = Instant::now();
         if std::panic::catch_unwind(|| target(&input)).is_err() {
             let kept = std::env::temp_dir().join(format!("fuzz-{name}-{seed}-{rounds}"));
@@ -118,6 +118,6 @@ fn main() {
     }
     println!(
         "fuzz-loop: {rounds} inputs to {} targets, none failed",
-        TARGETS.len()
+        targets.len()
     );
 }
