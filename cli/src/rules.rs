@@ -5,11 +5,12 @@
 
 use crate::sandbox;
 use anyhow::{Context as _, Result, bail};
-use nsforensics_engine::rule::wire::{Bounds, Line, MAX_LINE, Order};
+use nsforensics_engine::rule::wire::{Bounds, Line, Lines, MAX_LINE, Order, Trouble};
 use nsforensics_engine::rule::{Asker, Heard, RuleSet, Rules, TABLES};
-use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::io::{Error, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The program's name.
@@ -21,9 +22,16 @@ const TOLD: usize = 20;
 /// The program at work.
 #[derive(Debug)]
 struct Sql {
-    pipes: Mutex<Option<(ChildStdin, BufReader<ChildStdout>)>>,
+    /// None once it has gone, or is out of step.
+    pipes: Mutex<Option<Pipes>>,
     child: Child,
     scratch: PathBuf,
+}
+
+#[derive(Debug)]
+struct Pipes {
+    orders: ChildStdin,
+    answers: Lines<ChildStdout>,
 }
 
 /// Reads rules and starts what asks them; `None` where no rules are given.
@@ -73,30 +81,17 @@ pub fn prepare(
     let scratch = out.join(format!(".sql-{}", std::process::id()));
     std::fs::create_dir(&scratch).context("cannot make a folder for temporary files")?;
     let started = start(&program, readable, &scratch, no_sandbox);
-    let (child, stdin, stdout) = match started {
-        Ok(started) => started,
-        Err(error) => {
-            drop(std::fs::remove_dir(&scratch));
-            return Err(error.context(format!("cannot start {PROGRAM}")));
-        }
-    };
-    let asker = Sql {
-        pipes: Mutex::new(Some((stdin, BufReader::new(stdout)))),
-        child,
-        scratch,
-    };
+    let asker = started.map_err(|error| {
+        drop(std::fs::remove_dir(&scratch));
+        error.context(format!("cannot start {PROGRAM}"))
+    })?;
     Ok(Some(RuleSet {
         rules,
         asker: Box::new(asker),
     }))
 }
 
-fn start(
-    program: &Path,
-    readable: &[PathBuf],
-    scratch: &Path,
-    no_sandbox: bool,
-) -> Result<(Child, ChildStdin, ChildStdout)> {
+fn start(program: &Path, readable: &[PathBuf], scratch: &Path, no_sandbox: bool) -> Result<Sql> {
     let mut command = Command::new(program);
     command
         .env_clear()
@@ -106,7 +101,14 @@ fn start(
         .stderr(Stdio::inherit());
     let mut child = sandbox::spawn(command, program, readable, scratch, no_sandbox)?;
     match (child.stdin.take(), child.stdout.take()) {
-        (Some(stdin), Some(stdout)) => Ok((child, stdin, stdout)),
+        (Some(orders), Some(answers)) => Ok(Sql {
+            pipes: Mutex::new(Some(Pipes {
+                orders,
+                answers: Lines::new(answers, MAX_LINE),
+            })),
+            child,
+            scratch: scratch.to_owned(),
+        }),
         _ => bail!("it has no pipes"),
     }
 }
@@ -133,44 +135,54 @@ impl Asker for Sql {
     fn ask(
         &self,
         folder: &Path,
-        queries: &[&str],
-        each: &mut dyn FnMut(usize, Heard),
-    ) -> Result<(), String> {
+        query: &str,
+        cancel: &AtomicBool,
+        each: &mut dyn FnMut(Heard),
+    ) -> Result<Result<(), Trouble>, String> {
         let mut pipes = self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((stdin, stdout)) = &mut *pipes else {
-            return Err(format!("{PROGRAM} has ended"));
+        let answer = match &mut *pipes {
+            Some(pipes) => pipes.ask(folder, query, cancel, each),
+            None => Err(Error::other("it has ended")),
         };
+        answer.map_err(|error| {
+            *pipes = None;
+            format!("{PROGRAM}: {error}")
+        })
+    }
+}
+
+impl Pipes {
+    fn ask(
+        &mut self,
+        folder: &Path,
+        query: &str,
+        cancel: &AtomicBool,
+        each: &mut dyn FnMut(Heard),
+    ) -> std::io::Result<Result<(), Trouble>> {
         let order = Order {
-            folder: std::path::absolute(folder).map_err(|e| e.to_string())?,
+            folder: std::path::absolute(folder)?,
             tables: TABLES.map(str::to_owned).to_vec(),
-            queries: queries.iter().map(|&query| query.to_owned()).collect(),
+            query: query.to_owned(),
             bounds: Bounds::default(),
         };
-        let mut line = serde_json::to_vec(&order).map_err(|e| e.to_string())?;
+        let mut line = serde_json::to_vec(&order)?;
         line.push(b'\n');
-        stdin
-            .write_all(&line)
-            .and_then(|()| stdin.flush())
-            .map_err(|e| format!("{PROGRAM} does not listen: {e}"))?;
-        let mut line = Vec::new();
+        self.orders.write_all(&line)?;
+        // Whoever interrupts is not kept waiting for a query.
+        let mut look = || match cancel.load(Ordering::Relaxed) {
+            true => Err(Error::other("interrupted")),
+            false => Ok(()),
+        };
         loop {
-            line.clear();
-            (&mut *stdout)
-                .take(MAX_LINE)
-                .read_until(b'\n', &mut line)
-                .map_err(|e| format!("{PROGRAM} cannot be heard: {e}"))?;
-            if line.last() != Some(&b'\n') {
-                return Err(format!("{PROGRAM} ended, or gave a row beyond 16 MiB"));
-            }
-            let line: Line = serde_json::from_slice(&line)
-                .map_err(|_| format!("{PROGRAM} is of another version"))?;
+            let line = self.answers.next(&mut look)?;
+            let line = line.ok_or_else(|| Error::other("it has ended"))?;
+            let line = serde_json::from_slice(line)
+                .map_err(|_| Error::other("it is of another version"))?;
             match line {
-                Line::Row(number, row) => each(number, Heard::Row(row)),
-                Line::Again(number) => each(number, Heard::Again),
-                Line::End(number) => each(number, Heard::End),
-                Line::Failed(number, why) => each(number, Heard::Failed(why)),
-                Line::NothingAsked(why) => return Err(why),
-                Line::Done => return Ok(()),
+                Line::Row(row) => each(Heard::Row(row)),
+                Line::Again => each(Heard::Again),
+                Line::End => return Ok(Ok(())),
+                Line::Failed(why) => return Ok(Err(why)),
             }
         }
     }
@@ -178,11 +190,48 @@ impl Asker for Sql {
 
 impl Drop for Sql {
     fn drop(&mut self) {
-        // End of input ends it. The sandbox lets no signal through, so it is not
-        // killed: it ends when it next writes, and a query is bounded in time.
+        // The sandbox lets no signal through; at the end of its input it ends, and
+        // whatever it does for us with it.
         let pipes = self.pipes.get_mut().unwrap_or_else(PoisonError::into_inner);
         *pipes = None;
         drop(self.child.wait());
         drop(std::fs::remove_dir_all(&self.scratch));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    /// A program that says nothing before its input ends.
+    fn silent(scratch: &Path) -> Sql {
+        let programs = ["/usr/bin/tail", "/bin/tail"].map(Path::new);
+        let program = programs.into_iter().find(|path| path.exists());
+        start(program.expect("a system has it"), &[], scratch, true).expect("started")
+    }
+
+    #[test]
+    fn an_interruption_waits_for_no_query() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let scratch = folder.path().join("scratch");
+        std::fs::create_dir(&scratch).expect("made");
+        let sql = silent(&scratch);
+        let since = Instant::now();
+        let cancel = AtomicBool::new(false);
+        let ask = || sql.ask(folder.path(), "SELECT 1", &cancel, &mut |_| {});
+        let asked = std::thread::scope(|scope| {
+            let asked = scope.spawn(ask);
+            std::thread::sleep(Duration::from_millis(300));
+            assert!(!asked.is_finished());
+            cancel.store(true, Ordering::Relaxed);
+            asked.join().expect("no panic")
+        });
+        assert_eq!(asked, Err("nsforensics-sql: interrupted".to_owned()));
+        // What it says later would be taken for the answer to another query.
+        assert_eq!(ask(), Err("nsforensics-sql: it has ended".to_owned()));
+        drop(sql);
+        assert!(since.elapsed() < Duration::from_secs(60));
+        assert!(!scratch.exists());
     }
 }

@@ -12,23 +12,21 @@ mod functions;
 pub mod pipe;
 mod table;
 mod value;
+pub mod watch;
 
-use nsforensics_engine::rule::wire::{Bounds, Row, Trouble};
+use nsforensics_engine::rule::wire::{Bounds, MAX_LINE, Row, Trouble};
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::sync::Arc;
 use table::TableFile;
 
 /// Longest text, blob or row that SQL may make, bytes.
 const MAX_VALUE: i32 = 64 << 20;
-/// Steps of SQLite's machine between two looks at clock and disk.
-const STEPS: i32 = 20_000;
 
 /// The tables of a run.
 pub struct Tables {
@@ -36,8 +34,6 @@ pub struct Tables {
     files: BTreeMap<String, Arc<TableFile>>,
     /// Columns of the tables that were copied for a query, and under which name they wait.
     copied: BTreeMap<String, Vec<usize>>,
-    bounds: Bounds,
-    scratch: PathBuf,
 }
 
 /// What is heard of a query.
@@ -50,23 +46,18 @@ pub enum Heard {
 
 impl Tables {
     /// Those in a folder that are among `names` (all, where there are none); none
-    /// is read yet. `scratch`: where SQLite puts its temporary files.
+    /// is read yet. Of the bounds it keeps that of SQLite's memory.
     ///
     /// # Errors
     ///
     /// In words, when the folder or a table cannot be opened.
-    pub fn open(
-        folder: &Path,
-        names: &[String],
-        bounds: Bounds,
-        scratch: &Path,
-    ) -> Result<Self, String> {
+    pub fn open(folder: &Path, names: &[String], bounds: Bounds) -> Result<Self, String> {
         let sql = |error: Error| told(error).message;
         let connection = Connection::open_in_memory().map_err(sql)?;
         connection
             .execute_batch(&format!(
                 "PRAGMA temp_store=FILE; PRAGMA trusted_schema=OFF; PRAGMA hard_heap_limit={};",
-                bounds.memory_bytes
+                bounds.memory_bytes / 2
             ))
             .map_err(sql)?;
         connection
@@ -81,8 +72,6 @@ impl Tables {
             connection,
             files,
             copied: BTreeMap::new(),
-            bounds,
-            scratch: scratch.to_owned(),
         })
     }
 
@@ -90,26 +79,20 @@ impl Tables {
     ///
     /// # Errors
     ///
-    /// What SQLite says of the query, what `each` says, or which bound was reached.
+    /// What SQLite says of the query, or what `each` says.
     pub fn query(
         &mut self,
         sql: &str,
         mut each: impl FnMut(Heard) -> Result<(), String>,
     ) -> Result<(), Trouble> {
-        let guard = Guard::new(self.bounds, &self.scratch);
-        let result = self.attempts(sql, &guard, &mut each);
+        let result = self.attempts(sql, &mut each);
         let cleared = self.put_away();
-        let result = result.map_err(|trouble| match guard.reached() {
-            Some(bound) => bound.into(),
-            None => trouble,
-        });
         result.and(cleared)
     }
 
     fn attempts(
         &mut self,
         sql: &str,
-        guard: &Guard,
         each: &mut impl FnMut(Heard) -> Result<(), String>,
     ) -> Result<(), Trouble> {
         // Each further attempt has one more table copied.
@@ -118,12 +101,11 @@ impl Tables {
                 file.forget();
             }
             self.confine(true)?;
-            guard.watch(&mut self.connection)?;
             let asked = ask(&self.connection, sql, each);
             self.confine(false)?;
             let again = self.files.values().find(|file| file.is_wanted_again());
             match (asked, again.cloned()) {
-                (Err(_), Some(file)) if guard.reached().is_none() => {
+                (Err(_), Some(file)) => {
                     each(Heard::Again)?;
                     self.copy(&file, sql)?;
                 }
@@ -223,12 +205,24 @@ fn ask(
     let mut rows = statement.query([]).map_err(told)?;
     while let Some(row) = rows.next().map_err(told)? {
         let mut out = Row::new();
+        let mut room = MAX_LINE;
         for (index, name) in names.iter().enumerate() {
-            out.insert(name.clone(), json(row.get_ref(index).map_err(told)?));
+            let value = row.get_ref(index).map_err(told)?;
+            let size = match value {
+                ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+                _ => 0,
+            };
+            room = room.checked_sub(size).ok_or_else(too_long)?;
+            out.insert(name.clone(), json(value));
         }
         each(Heard::Row(out))?;
     }
     Ok(())
+}
+
+/// What is told of a row that is too long to be handed on.
+fn too_long() -> String {
+    format!("gives a row beyond {MAX_LINE} bytes")
 }
 
 fn json(of: ValueRef<'_>) -> Value {
@@ -254,67 +248,6 @@ fn allowed(action: &AuthAction<'_>) -> Authorization {
         }
         _ => Authorization::Deny,
     }
-}
-
-/// Watches over time and disk while a query runs.
-#[derive(Clone)]
-struct Guard {
-    bounds: Bounds,
-    end: Instant,
-    scratch: PathBuf,
-    free: Option<u64>,
-    /// The bound that was reached: what the disk has is told once, since it has
-    /// it back when the query is over.
-    over: Arc<OnceLock<String>>,
-}
-
-impl Guard {
-    fn new(bounds: Bounds, scratch: &Path) -> Self {
-        Self {
-            bounds,
-            end: Instant::now() + Duration::from_secs(bounds.seconds),
-            scratch: scratch.to_owned(),
-            free: free(scratch),
-            over: Arc::default(),
-        }
-    }
-
-    /// From now on, what runs beyond the bounds is interrupted.
-    fn watch(&self, connection: &mut Connection) -> Result<(), Trouble> {
-        let guard = self.clone();
-        let is_over = move || guard.reached().is_some();
-        connection
-            .progress_handler(STEPS, Some(is_over))
-            .map_err(told)
-    }
-
-    /// Which bound was reached. The disk's is what it has less than before: others
-    /// write there as well, so it is no sharp one.
-    fn reached(&self) -> Option<String> {
-        if let Some(over) = self.over.get() {
-            return Some(over.clone());
-        }
-        let over = self.look()?;
-        Some(self.over.get_or_init(|| over).clone())
-    }
-
-    fn look(&self) -> Option<String> {
-        if Instant::now() >= self.end {
-            return Some(format!("took longer than {} seconds", self.bounds.seconds));
-        }
-        let (before, now) = (self.free?, free(&self.scratch)?);
-        let is_reached = before.saturating_sub(now) > self.bounds.disk_bytes;
-        is_reached.then(|| {
-            let most = self.bounds.disk_bytes;
-            format!("needs more than {most} bytes of temporary files")
-        })
-    }
-}
-
-/// Bytes that a folder's disk has free.
-fn free(folder: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(folder).ok()?;
-    disk.f_bavail.checked_mul(disk.f_frsize)
 }
 
 /// What SQLite says, without the query that the reader knows.

@@ -128,7 +128,7 @@ fn finds(logsource: &str, detection: &str, expected: &[i64]) {
     let rules = Rules::parse("t.yml", text.as_bytes());
     assert!(rules.problems.is_empty(), "{detection}: {rules:?}");
     let dir = folder();
-    let mut tables = Tables::open(dir.path(), &[], Bounds::default(), dir.path()).expect("tables");
+    let mut tables = Tables::open(dir.path(), &[], Bounds::default()).expect("tables");
     let mut found = Vec::new();
     tables
         .query(&rules.rules[0].query, |heard| {
@@ -223,7 +223,7 @@ fn what_is_no_pattern_is_told() {
     let text = "title: T\nlogsource: {category: dns}\ndetection: {s: {'query|re': '(?=x)'}, condition: s}\n";
     let rules = Rules::parse("t.yml", text.as_bytes());
     let dir = folder();
-    let mut tables = Tables::open(dir.path(), &[], Bounds::default(), dir.path()).expect("tables");
+    let mut tables = Tables::open(dir.path(), &[], Bounds::default()).expect("tables");
     let asked = tables.query(&rules.rules[0].query, |_| Ok(()));
     let why = asked.expect_err("look-ahead");
     assert!(why.message.contains("no regular expression"), "{why:?}");

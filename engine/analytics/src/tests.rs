@@ -55,8 +55,7 @@ fn folder() -> tempfile::TempDir {
 
 /// All queries of one connection, so that they may meet what the ones before left.
 fn ask_all(folder: &Path, queries: &[&str], bounds: Bounds) -> Vec<Result<Vec<Value>, Trouble>> {
-    let scratch = std::env::temp_dir();
-    let mut tables = Tables::open(folder, &[], bounds, &scratch).expect("tables");
+    let mut tables = Tables::open(folder, &[], bounds).expect("tables");
     let asked = queries.iter().map(|sql| {
         let mut rows = Vec::new();
         tables.query(sql, |heard| {
@@ -159,30 +158,15 @@ fn what_is_wrong_is_told_with_its_place() {
 }
 
 #[test]
-fn bounds_hold() {
-    let quick = Bounds {
-        seconds: 0,
-        ..Bounds::default()
-    };
-    let endless =
-        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n";
-    let why = ask(endless, quick).expect_err("too long");
-    assert_eq!(why.message, "took longer than 0 seconds");
-    let small = Bounds {
-        disk_bytes: 64 << 20,
-        seconds: 60,
-        ..Bounds::default()
-    };
-    // Groups of a number each are sorted, and what is sorted goes to the disk;
-    // with `ORDER BY … LIMIT` only the best rows would be kept.
-    let sorted = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 30000000) \
-                  SELECT max(c) AS m FROM \
-                  (SELECT count(*) AS c FROM n GROUP BY hex((x * 7919) % 1000003), x)";
-    let why = ask(sorted, small).expect_err("too much");
-    assert!(why.message.contains("temporary files"), "{why:?}");
-    let long = "SELECT length(replace(hex(zeroblob(30000000)), '0', '00000000')) AS n";
-    let why = ask(long, Bounds::default()).expect_err("too long a text");
-    assert!(why.message.contains("too big"), "{why:?}");
+fn texts_and_rows_have_bounds() {
+    fails(
+        "SELECT length(replace(hex(zeroblob(30000000)), '0', '00000000')) AS n",
+        "too big",
+    );
+    fails(
+        "SELECT zeroblob(9000000) AS a, zeroblob(9000000) AS b",
+        "gives a row beyond 16777216 bytes",
+    );
 }
 
 /// A table of this many rows: `n` from 0, `half` of it, and a text of each.
@@ -249,41 +233,4 @@ fn columns_beyond_the_sixty_third_are_there() {
     let answer = ask_all(dir.path(), &queries, Bounds::default()).remove(0);
     let row = serde_json::json!({"c0": 0, "c62": 62, "c63": 63, "c69": 69});
     assert_eq!(answer.expect("an answer"), [row]);
-}
-
-#[test]
-fn a_broken_query_leaves_the_others_alone() {
-    let dir = folder();
-    let order = nsforensics_engine::rule::wire::Order {
-        folder: dir.path().to_owned(),
-        tables: Vec::new(),
-        queries: vec![
-            "SELECT src_ip FROM flows WHERE local".to_owned(),
-            "SELECT absent FROM flows".to_owned(),
-            "SELECT count(*) AS n FROM dns_queries".to_owned(),
-        ],
-        bounds: Bounds::default(),
-    };
-    let mut input = serde_json::to_vec(&order).expect("JSON");
-    input.push(b'\n');
-    let mut out = Vec::new();
-    pipe::serve(&mut input.as_slice(), &mut out, &std::env::temp_dir()).expect("served");
-    let lines: Vec<Value> = String::from_utf8(out)
-        .expect("UTF-8")
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
-    assert_eq!(
-        lines[0],
-        serde_json::json!({"row": [0, {"src_ip": "10.0.0.5"}]})
-    );
-    assert_eq!(lines[1], serde_json::json!({"end": 0}));
-    assert!(
-        lines[2]["failed"][1]["message"]
-            .as_str()
-            .expect("a text")
-            .contains("no such column")
-    );
-    assert_eq!(lines[3], serde_json::json!({"row": [2, {"n": 3}]}));
-    assert_eq!(lines[5], serde_json::json!("done"));
 }

@@ -4,6 +4,7 @@
 //! captures stays unsaid: no packet, no flow, and no time of its own.
 
 use super::Rule;
+use super::share::Share;
 use super::wire::Row;
 use crate::control::cut;
 use crate::control::ns04::{MAX_FLOWS, MAX_PACKETS, Numbers, Seen, Trail};
@@ -54,7 +55,9 @@ struct Subject {
 /// What the rows of one rule come to.
 pub(super) struct Subjects {
     by_key: BTreeMap<Key, Subject>,
-    most: usize,
+    share: Share,
+    /// Bytes that the subjects may come to.
+    bytes: usize,
     left_out: u64,
     distinct: usize,
     not_told_apart: u64,
@@ -62,10 +65,11 @@ pub(super) struct Subjects {
 }
 
 impl Subjects {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(share: Share) -> Self {
         Self {
             by_key: BTreeMap::new(),
-            most,
+            share,
+            bytes: 0,
             left_out: 0,
             distinct: 0,
             not_told_apart: 0,
@@ -105,22 +109,31 @@ impl Subjects {
             _ => String::new(),
         };
         let key = (src, destination, port.unwrap_or(0), detail);
-        let is_full = self.by_key.len() >= self.most;
-        let is_early = self.by_key.len() < MANY;
+        let others = self.by_key.len();
+        let flows = if others < MANY {
+            MAX_FLOWS
+        } else {
+            MAX_PACKETS
+        };
+        let bytes = self.bytes.saturating_add(most_bytes(&key, flows));
+        let is_full = others >= self.share.most || bytes > self.share.bytes;
         let subject = match self.by_key.entry(key) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(_) if is_full => {
                 self.left_out += 1;
                 return Ok(());
             }
-            std::collections::btree_map::Entry::Vacant(fresh) => fresh.insert(Subject {
-                dst,
-                told: None,
-                rows: 0,
-                span: None,
-                flows: BTreeSet::new(),
-                trail: Trail::keeping(if is_early { MAX_FLOWS } else { MAX_PACKETS }),
-            }),
+            std::collections::btree_map::Entry::Vacant(fresh) => {
+                self.bytes = bytes;
+                fresh.insert(Subject {
+                    dst,
+                    told: None,
+                    rows: 0,
+                    span: None,
+                    flows: BTreeSet::new(),
+                    trail: Trail::keeping(flows),
+                })
+            }
         };
         subject.dst = subject.dst.min(dst);
         subject.rows += 1;
@@ -189,8 +202,8 @@ impl Subjects {
         let mut told = Vec::new();
         if self.left_out > 0 {
             told.push(format!(
-                "{} rows of further sources, destinations or details are left out: limits.max_findings is {}",
-                self.left_out, self.most
+                "{} rows of further sources, destinations or details are left out: {}",
+                self.left_out, self.share
             ));
         }
         if self.not_told_apart > 0 {
@@ -228,6 +241,13 @@ impl Subjects {
         }
         Ok(())
     }
+}
+
+/// What a subject may come to, bytes: a trail has twice what it keeps. The flows
+/// that are told apart have a limit of their own.
+fn most_bytes((_, destination, _, detail): &Key, flows: usize) -> usize {
+    let texts = destination.len() + detail.len() + MAX_TEXT;
+    size_of::<(Key, Subject)>() + texts + 2 * flows * size_of::<Seen>()
 }
 
 /// The packet of a row, where it says all three parts of its place.

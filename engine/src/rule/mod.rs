@@ -6,15 +6,19 @@
 
 mod found;
 mod read;
+mod share;
 mod sigma;
 pub mod wire;
 
+use crate::control::cut;
 use crate::finding::Finding;
 use crate::severity::Severity;
-use found::Subjects;
 pub use found::Times;
+use found::{MAX_TEXT, Subjects};
+use share::{Kept, Share};
 use std::fmt::{self, Debug};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use wire::{Row, Trouble};
 
 /// Tables that a rule may name: those that are whole before anything is judged.
@@ -127,34 +131,30 @@ impl Told {
     }
 }
 
-/// What is heard while queries are asked.
+/// What is heard while a query is asked.
 #[derive(Clone, Debug)]
 pub enum Heard {
     /// One row.
     Row(Row),
     /// The query is asked once more: the rows so far do not count.
     Again,
-    /// Its rows are all there.
-    End,
-    /// It failed: its rows do not count.
-    Failed(Trouble),
 }
 
 /// Who answers queries.
 pub trait Asker: Send + Sync + Debug {
-    /// Asks each query of the tables in a folder, one after the other; `each` hears
-    /// which one and what. For every query there is one [`Heard::End`] or
-    /// [`Heard::Failed`].
+    /// Asks a query of the tables in a folder, until `cancel` is set; `each` hears the
+    /// rows. Gives what is wrong with the query, in which case its rows do not count.
     ///
     /// # Errors
     ///
-    /// When no further one can be asked.
+    /// When it was not asked, and no further one can be.
     fn ask(
         &self,
         folder: &Path,
-        queries: &[&str],
-        each: &mut dyn FnMut(usize, Heard),
-    ) -> Result<(), String>;
+        query: &str,
+        cancel: &AtomicBool,
+        each: &mut dyn FnMut(Heard),
+    ) -> Result<Result<(), Trouble>, String>;
 }
 
 /// Rules, and who asks their queries.
@@ -167,10 +167,11 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
-    /// Asks all rules; gives what they found, at most `most` findings of each, and
-    /// what became of them, those that could not be read included.
-    pub fn run(&self, times: &Times<'_>, most: usize) -> (Vec<Finding>, Told) {
-        let (findings, problems) = self.rules.run(self.asker.as_ref(), times, most);
+    /// Asks all rules, until `cancel` is set; gives what they found, at most `most`
+    /// findings, and what became of them, those that could not be read included.
+    pub fn run(&self, times: &Times<'_>, most: usize, cancel: &AtomicBool) -> (Vec<Finding>, Told) {
+        let share = Share::new(most);
+        let (findings, problems) = self.rules.run(self.asker.as_ref(), times, share, cancel);
         let failed = problems
             .iter()
             .filter(|one| one.kind == ProblemKind::NotAsked);
@@ -189,51 +190,44 @@ impl Rules {
         &self,
         asker: &dyn Asker,
         times: &Times<'_>,
-        most: usize,
+        share: Share,
+        cancel: &AtomicBool,
     ) -> (Vec<Finding>, Vec<Problem>) {
-        let mut findings = Vec::new();
+        let mut kept = Kept::new(share);
         let mut problems = Vec::new();
-        if self.rules.is_empty() {
-            return (findings, problems);
-        }
-        let queries: Vec<&str> = self.rules.iter().map(|rule| rule.query.as_str()).collect();
-        let mut subjects = Subjects::new(most);
-        let mut answered = 0;
-        let asked = asker.ask(times.folder, &queries, &mut |number, heard| {
-            let Some(rule) = self.rules.get(number) else {
-                return;
-            };
-            match heard {
-                Heard::Row(row) => subjects.take(&row),
-                Heard::Again => subjects = Subjects::new(most),
-                Heard::Failed(why) => {
-                    subjects = Subjects::new(most);
-                    problems.push(rule.problem(ProblemKind::NotAsked, &why));
-                    answered = number + 1;
-                }
-                Heard::End => {
-                    let heard = std::mem::replace(&mut subjects, Subjects::new(most));
-                    match heard.into_findings(rule, times) {
-                        Ok((found, told)) => {
-                            findings.extend(found);
-                            let told =
-                                told.map(|why| rule.problem(ProblemKind::CutShort, &why.into()));
-                            problems.extend(told);
-                        }
-                        Err(why) => {
-                            problems.push(rule.problem(ProblemKind::NotAsked, &why.into()));
-                        }
-                    }
-                    answered = number + 1;
-                }
-            }
-        });
-        if let Err(why) = asked {
-            for rule in self.rules.iter().skip(answered) {
+        let mut gone = None;
+        for rule in &self.rules {
+            if let Some(why) = &gone {
                 let why = format!("was not asked: {why}");
                 problems.push(rule.problem(ProblemKind::NotAsked, &why.into()));
+                continue;
+            }
+            let mut subjects = Subjects::new(share);
+            let asked = asker.ask(
+                times.folder,
+                &rule.query,
+                cancel,
+                &mut |heard| match heard {
+                    Heard::Row(row) => subjects.take(&row),
+                    Heard::Again => subjects = Subjects::new(share),
+                },
+            );
+            let found = match asked {
+                Ok(Ok(())) => subjects.into_findings(rule, times).map_err(Trouble::from),
+                Ok(Err(trouble)) => Err(trouble),
+                Err(why) => {
+                    let trouble = format!("was not asked: {why}").into();
+                    gone = Some(why);
+                    Err(trouble)
+                }
+            };
+            match found {
+                Ok(found) => kept.add(rule, found),
+                Err(why) => problems.push(rule.problem(ProblemKind::NotAsked, &why)),
             }
         }
+        let (findings, cut) = kept.into_findings();
+        problems.extend(cut);
         (findings, problems)
     }
 }
@@ -249,7 +243,7 @@ impl Rule {
             line: in_query.unwrap_or(self.line),
             check_id: Some(self.check_id),
             kind,
-            message: why.message.replace('\n', " "),
+            message: cut(&why.message, MAX_TEXT).replace('\n', " "),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! a file's YAML costs the file.
 
 use super::found::MAX_TEXT;
+use super::wire::MAX_QUERY;
 use super::{Problem, ProblemKind, Rule, RuleFile, Rules, sigma};
 use crate::control::cut;
 use crate::error::{Error, Result};
@@ -21,6 +22,8 @@ use std::path::{Path, PathBuf};
 const MAX_FILE: u64 = 1 << 20;
 /// Most rules in all.
 const MAX_RULES: usize = 2_000;
+/// Bytes of all queries: those of Sigma rules may be longer than their files.
+const MAX_QUERIES: usize = 64 << 20;
 /// Most files in all.
 const MAX_FILES: usize = 10_000;
 /// Deepest folder that is looked into.
@@ -129,11 +132,29 @@ impl Rules {
                 break;
             }
             match rule(name, &place, &value, known) {
-                Ok(rule) => self.rules.push(rule),
+                Ok(rule) => match self.fits(&rule) {
+                    Ok(()) => self.rules.push(rule),
+                    Err(why) => wrong.push((rule.line, why)),
+                },
                 Err(why) => wrong.push(why),
             }
         }
         wrong
+    }
+
+    /// Whether a rule's query may be asked beside those before it.
+    pub(super) fn fits(&self, rule: &Rule) -> std::result::Result<(), String> {
+        let length = rule.query.len();
+        if length > MAX_QUERY {
+            return Err(format!("its query of {length} bytes is beyond {MAX_QUERY}"));
+        }
+        let before: usize = self.rules.iter().map(|rule| rule.query.len()).sum();
+        if before + length > MAX_QUERIES {
+            return Err(format!(
+                "is beyond {MAX_QUERIES} bytes of queries, and left out"
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -2,6 +2,9 @@ use super::*;
 use crate::evidence::FlowId;
 use crate::time::CaptureTime;
 use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::sync::Mutex;
 
 fn rules(text: &str) -> Rules {
     Rules::parse("r.yaml", text.as_bytes())
@@ -10,16 +13,24 @@ fn rules(text: &str) -> Rules {
 const GOOD: &str = "id: telnet\ntext: Telnet\nseverity: high\nattack: [T1021]\n\
                     query: SELECT src_ip, dst_ip FROM flows\n";
 
-/// Says what it was given.
+/// Answers each query of its list once, in their order, and has gone at its end.
 #[derive(Debug)]
-struct Fixed(Vec<(usize, Heard)>, Result<(), String>);
+struct Fixed(Mutex<VecDeque<Answer>>);
+
+type Answer = (Vec<Heard>, Result<(), Trouble>);
 
 impl Asker for Fixed {
-    fn ask(&self, _: &Path, _: &[&str], each: &mut dyn FnMut(usize, Heard)) -> Result<(), String> {
-        for (number, heard) in &self.0 {
-            each(*number, heard.clone());
-        }
-        self.1.clone()
+    fn ask(
+        &self,
+        _: &Path,
+        _: &str,
+        _: &AtomicBool,
+        each: &mut dyn FnMut(Heard),
+    ) -> Result<Result<(), Trouble>, String> {
+        let answer = self.0.lock().expect("one thread").pop_front();
+        let (heard, end) = answer.ok_or("it ended")?;
+        heard.into_iter().for_each(each);
+        Ok(end)
     }
 }
 
@@ -27,8 +38,14 @@ fn row(value: Value) -> Heard {
     Heard::Row(value.as_object().expect("an object").clone())
 }
 
-fn run(rules: &Rules, heard: Vec<(usize, Heard)>, most: usize) -> (Vec<Finding>, Vec<String>) {
-    let (findings, problems) = rules.run(&Fixed(heard, Ok(())), &times(), most);
+/// What rules find whose queries are answered so.
+fn answered(rules: &Rules, answers: Vec<Answer>, share: Share) -> (Vec<Finding>, Vec<Problem>) {
+    let asker = Fixed(Mutex::new(answers.into()));
+    rules.run(&asker, &times(), share, &AtomicBool::new(false))
+}
+
+fn run(rules: &Rules, heard: Vec<Heard>, most: usize) -> (Vec<Finding>, Vec<String>) {
+    let (findings, problems) = answered(rules, vec![(heard, Ok(()))], Share::new(most));
     (findings, told(&problems))
 }
 
@@ -119,12 +136,7 @@ fn rows_of_one_subject_are_one_finding() {
             "capture": 0, "first_frame": ts, "first_offset": 9, "detail": "x",
         }))
     };
-    let heard = vec![
-        (0, at(5, "10.0.0.5")),
-        (0, at(3, "10.0.0.5")),
-        (0, at(4, "10.0.0.6")),
-        (0, Heard::End),
-    ];
+    let heard = vec![at(5, "10.0.0.5"), at(3, "10.0.0.5"), at(4, "10.0.0.6")];
     let (findings, problems) = run(&rules, heard, 10);
     assert_eq!(problems, [""; 0]);
     assert_eq!(findings.len(), 2);
@@ -143,7 +155,7 @@ fn rows_of_one_subject_are_one_finding() {
 #[test]
 fn rows_that_say_not_where_they_stand_have_no_evidence() {
     let bare = row(json!({"src_ip": "10.0.0.5", "dst_ip": "2001:db8::7", "dst_port": null}));
-    let (findings, _) = run(&rules(GOOD), vec![(0, bare), (0, Heard::End)], 10);
+    let (findings, _) = run(&rules(GOOD), vec![bare], 10);
     let found = &findings[0];
     assert_eq!(
         (found.dst_port, found.destination.as_str()),
@@ -168,14 +180,13 @@ fn a_place_counts_only_whole_and_flows_once() {
         let mut row = json!({"src_ip": "10.0.0.5", "dst_ip": "192.0.2.7", "ts": 7});
         let all = row.as_object_mut().expect("an object");
         all.extend(members.as_object().expect("an object").clone());
-        (0, super::tests::row(row))
+        super::tests::row(row)
     };
     let heard = vec![
         at(json!({"flow_id": 3, "first_frame": 4})),
         at(json!({"flow_id": 3, "capture": 0, "first_frame": 0, "first_offset": 0})),
         at(json!({"capture": 1, "first_frame": 2, "first_offset": 90})),
         at(json!({"flow_id": 9})),
-        (0, Heard::End),
     ];
     let (findings, _) = run(&rules(GOOD), heard, 10);
     let found = &findings[0];
@@ -197,8 +208,9 @@ fn without_a_packet_there_is_no_time_to_give() {
         captures: None,
         ..times()
     };
-    let asker = Fixed(vec![(0, bare), (0, Heard::End)], Ok(()));
-    let (findings, problems) = rules(GOOD).run(&asker, &times, 10);
+    let asker = Fixed(Mutex::new([(vec![bare], Ok(()))].into()));
+    let rules = rules(GOOD);
+    let (findings, problems) = rules.run(&asker, &times, Share::new(10), &AtomicBool::new(false));
     assert!(findings.is_empty());
     assert!(problems[0].message.contains("no ts"), "{problems:?}");
 }
@@ -214,17 +226,20 @@ fn a_broken_query_is_told_and_the_others_run() {
         message: "no such table: x".to_owned(),
         at: Some("SELECT 1\nFROM ".len()),
     };
-    let heard = vec![
-        (0, good.clone()),
-        (0, Heard::Failed(trouble)),
-        (1, row(json!({"src_ip": "10.0.0.5"}))),
-        (1, Heard::End),
-        (2, row(json!({"src_ip": "10.0.0.9", "dst_ip": "192.0.2.7"}))),
-        (2, Heard::Again),
-        (2, good),
-        (2, Heard::End),
+    let answers = vec![
+        (vec![good.clone()], Err(trouble)),
+        (vec![row(json!({"src_ip": "10.0.0.5"}))], Ok(())),
+        (
+            vec![
+                row(json!({"src_ip": "10.0.0.9", "dst_ip": "192.0.2.7"})),
+                Heard::Again,
+                good,
+            ],
+            Ok(()),
+        ),
     ];
-    let (findings, problems) = run(&rules, heard, 10);
+    let (findings, problems) = answered(&rules, answers, Share::new(10));
+    let problems = told(&problems);
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].check_id, "RULE.c");
     assert_eq!(findings[0].src.to_string(), "10.0.0.5");
@@ -237,8 +252,7 @@ fn whatever_ends_early_is_told_of_every_rule_that_was_not_asked() {
     let rules = rules(
         "rules:\n  - {id: a, text: A, query: x}\n  - {id: b, text: B, query: q}\n  - {id: c, text: C, query: z}\n",
     );
-    let asker = Fixed(vec![(0, Heard::End)], Err("it ended".to_owned()));
-    let (_, problems) = rules.run(&asker, &times(), 10);
+    let (_, problems) = answered(&rules, vec![(Vec::new(), Ok(()))], Share::new(10));
     assert!(
         problems
             .iter()
@@ -255,16 +269,91 @@ fn whatever_ends_early_is_told_of_every_rule_that_was_not_asked() {
 
 #[test]
 fn more_findings_than_the_limit_are_counted() {
-    let mut heard: Vec<_> = (0..7)
-        .map(|host| {
-            let src = format!("10.0.0.{host}");
-            (0, row(json!({"src_ip": src, "dst_ip": "192.0.2.7"})))
-        })
-        .collect();
-    heard.push((0, Heard::End));
-    let (findings, problems) = run(&rules(GOOD), heard, 5);
+    let (findings, problems) = run(&rules(GOOD), hosts(7, ""), 5);
     assert_eq!(findings.len(), 5);
     assert!(problems[0].contains("2 rows"), "{problems:?}");
+}
+
+/// Rows of as many hosts.
+fn hosts(number: u32, detail: &str) -> Vec<Heard> {
+    let of = |host: u32| {
+        let src = Ipv4Addr::from(0x0a00_0000 + host).to_string();
+        row(json!({"src_ip": src, "dst_ip": "192.0.2.7", "detail": detail}))
+    };
+    (0..number).map(of).collect()
+}
+
+#[test]
+fn a_rule_that_finds_much_takes_nothing_from_the_others() {
+    let rules = rules(
+        "rules:\n  - {id: a, text: A, query: x}\n  - {id: b, text: B, query: q}\n  - {id: c, text: C, query: z}\n",
+    );
+    let long = "x".repeat(1_000);
+    let many = || [hosts(90, &long), hosts(4, &long), hosts(500, &long)];
+    let answers = many().map(|heard| (heard, Ok(())));
+    let by_number = answered(&rules, answers.into(), Share::new(100));
+    let few_bytes = Share {
+        bytes: 200_000,
+        ..Share::new(1_000)
+    };
+    let mut kept = Kept::new(few_bytes);
+    for (rule, heard) in rules.rules.iter().zip(many()) {
+        let alone = Rules {
+            rules: vec![rule.clone()],
+            ..Rules::default()
+        };
+        let (found, _) = answered(&alone, vec![(heard, Ok(()))], Share::new(1_000));
+        kept.add(rule, (found, None));
+    }
+    for ((findings, problems), of_all) in [
+        (by_number, "100 findings"),
+        (kept.into_findings(), "200000 bytes"),
+    ] {
+        let of = |id: &str| findings.iter().filter(|found| found.check_id == id).count();
+        let (a, b, c) = (of("RULE.a"), of("RULE.b"), of("RULE.c"));
+        assert_eq!((a, b), (c, 4), "{of_all}");
+        assert!((10..90).contains(&a), "{of_all}: {a}");
+        let told = told(&problems);
+        assert_eq!(told.len(), 2, "{told:?}");
+        for (told, rule) in told
+            .iter()
+            .zip(["r.yaml:2: RULE.a: ", "r.yaml:4: RULE.c: "])
+        {
+            assert!(told.starts_with(rule) && told.contains(of_all), "{told}");
+        }
+        assert!(problems.iter().all(|one| one.kind == ProblemKind::CutShort));
+    }
+}
+
+#[test]
+fn queries_have_a_length_each_and_together() {
+    let query = |bytes: usize| Rule {
+        query: "x".repeat(bytes),
+        ..rules(GOOD).rules.remove(0)
+    };
+    let none = Rules::default();
+    assert_eq!(none.fits(&query(wire::MAX_QUERY)), Ok(()));
+    let long = none
+        .fits(&query(wire::MAX_QUERY + 1))
+        .expect_err("too long");
+    assert!(long.contains("is beyond 4194304"), "{long}");
+    let full = Rules {
+        rules: vec![query(wire::MAX_QUERY); 16],
+        ..Rules::default()
+    };
+    let more = full.fits(&query(1)).expect_err("too many");
+    assert!(more.contains("left out"), "{more}");
+}
+
+#[test]
+fn what_is_told_of_a_rule_is_short() {
+    let trouble = Trouble::from("no such column: ".to_owned() + &"x".repeat(1 << 20));
+    let (_, problems) = answered(
+        &rules(GOOD),
+        vec![(Vec::new(), Err(trouble))],
+        Share::new(1),
+    );
+    assert_eq!(problems[0].message.len(), 1_024);
 }
 
 #[test]

@@ -301,14 +301,15 @@ impl Run<'_> {
                 folder: folder.partial_path(),
                 captures: span(&captures),
             };
-            let (findings, told) = rules.run(&times, policy.limits.max_findings);
+            let (findings, told) = rules.run(&times, policy.limits.max_findings, self.cancel);
+            self.check_cancelled()?;
             for problem in &told.problems {
                 let problem = problem.to_string();
                 self.observer.warning(&problem);
                 problems.push(problem);
             }
             rules_told = Some(told);
-            judged.add(findings, policy.limits.max_findings);
+            judged.add(findings);
         }
         for (capture, summary) in (0_u32..).zip(&captures) {
             outputs.push_capture(capture, summary.clone())?;

@@ -121,13 +121,14 @@ pub fn rescore(request: &Again, cancel: &AtomicBool) -> Result<Report> {
             folder: &request.run,
             captures: super::span(&captures),
         };
-        let (findings, told) = rules.run(&times, policy.limits.max_findings);
+        let (findings, told) = rules.run(&times, policy.limits.max_findings, cancel);
+        check_cancelled()?;
         for problem in &told.problems {
             tracing::warn!("{problem}");
             errors.push(problem.to_string());
         }
         rules_told = Some(told);
-        judged.add(findings, policy.limits.max_findings);
+        judged.add(findings);
     }
     let meta = FileMeta {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
