@@ -62,6 +62,7 @@ pub(crate) fn flow(id: i64, seconds: i64) -> FlowRecord {
         local_orig: true,
         local_resp: false,
         echo: None,
+        rhythm: None,
         dst_allowed: None,
         entropy: [None; 2],
         bytes_encrypted: 0,

@@ -3,6 +3,7 @@
 //!
 //! Names and letters are Zeek's, so that results join with its logs.
 
+pub mod beats;
 pub mod community_id;
 pub mod history;
 pub mod key;
@@ -12,6 +13,7 @@ pub mod record;
 pub mod shard;
 pub mod tcp;
 
+pub use beats::{Beats, Rhythm};
 pub use record::{ConnState, Counters, EndReason, FlowHead, FlowRecord, NameOrigin, NameSource};
 pub use shard::{Content, Ended, Live, Lookup, Place, Shard};
 

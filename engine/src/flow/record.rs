@@ -226,6 +226,8 @@ pub struct FlowRecord {
     pub local_resp: bool,
     /// What ICMP echo messages carried; none for every other flow.
     pub echo: Option<Box<crate::proto::icmp::Echo>>,
+    /// How evenly small payload came after silence; none for flows of few minutes.
+    pub rhythm: Option<super::beats::Rhythm>,
     /// Whether the policy's allowlist names the destination; none without a list.
     pub dst_allowed: Option<bool>,
     /// How evenly the bytes of each direction's beginning are spread, `[orig, resp]`.

@@ -14,6 +14,7 @@ use self::connection::TcpParts;
 use self::open::{Carries, Flow, Link, orig_resp_ports, starts_flipped};
 use self::reader::Reader;
 use self::waiting::{CLASSES, Class, Waiting};
+use super::beats::Beats;
 use super::history::{History, Letter};
 use super::key::{self, FlowKey};
 use super::reassembly::{Budget, Stream};
@@ -421,6 +422,7 @@ impl<C: Content> Shard<C> {
             tcp: (segment.protocol == TCP).then(Box::default),
             content: None,
             echo: None,
+            beats: None,
             heap_bytes: 0,
             is_holder: false,
             content_bytes: 0,
@@ -480,6 +482,9 @@ impl<C: Content> Shard<C> {
             return;
         };
         let direction = flow.direction(src_is_low);
+        let may_beat = segment.payload_wire_len > 0
+            && Beats::may_be(flow.first_ts_ns, flow.last_ts_ns, segment.ts_ns);
+        let sent = may_beat.then(|| flow.sent());
         flow.last_ts_ns = flow.last_ts_ns.max(segment.ts_ns);
         let counters = &mut flow.counters[direction.index()];
         counters.packets += 1;
@@ -568,14 +573,27 @@ impl<C: Content> Shard<C> {
                 }
             }
         }
-        if reader.has_read {
+        let has_read = reader.has_read;
+        // What was sent before is no beat: keep-alives and retransmissions are not.
+        if let Some(before) = sent
+            && flow.sent()[direction.index()] > before[direction.index()]
+        {
+            let beats = flow.beats.get_or_insert_default();
+            beats.note(
+                direction,
+                segment.ts_ns,
+                before[0].saturating_add(before[1]),
+            );
+        }
+        if has_read {
             flow.content_bytes = flow
                 .content
                 .as_ref()
                 .map_or(0, |content| content.heap_bytes());
         }
         let streams = flow.tcp.iter().flat_map(|tcp| &tcp.stream);
-        let heap = streams.map(Stream::heap_bytes).sum::<usize>() + flow.content_bytes;
+        let beats = flow.beats.as_ref().map_or(0, |_| size_of::<Beats>());
+        let heap = streams.map(Stream::heap_bytes).sum::<usize>() + flow.content_bytes + beats;
         self.heap_bytes = (self.heap_bytes + heap).saturating_sub(flow.heap_bytes);
         flow.heap_bytes = heap;
         if !self.fresh.is_empty() {

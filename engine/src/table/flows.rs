@@ -273,6 +273,22 @@ impl Row for FlowRecord {
                 ("icmp_marked", "", "Echo messages with such a mark."),
                 |f: &Self| f.echo.as_ref().map(|echo| signed(echo.marked)),
             ),
+            col::int64_opt(
+                ("beats", "", "Gaps between heartbeats: payload of one side after a second of silence, from the flow's sixth minute on, of the side whose gaps are more alike; null where there are none, as in the next columns."),
+                |f: &Self| f.rhythm.map(|rhythm| i64::from(rhythm.gaps)),
+            ),
+            col::text_opt(
+                ("beat_side", "", "Who sends them: `orig`, `resp`."),
+                |f: &Self| f.rhythm.map(|rhythm| rhythm.side_name()),
+            ),
+            col::int64_opt(
+                ("beat_gap_ns", "ns", "Middle of the band of gaps, half an octave wide at most, that holds most of them; a sixteenth off at most where all are equal."),
+                |f: &Self| f.rhythm.map(|rhythm| rhythm.gap_ns),
+            ),
+            col::float32_opt(
+                ("beat_share", "0 to 1", "Share of the gaps within that band in which both sides sent 4 KiB of payload at most; of a long flow, the latest hours weigh most."),
+                |f: &Self| f.rhythm.map(|rhythm| rhythm.share),
+            ),
             col::list_int32(
                 ("files_spanned", "rows of `captures`", "Files in which the flow has packets, ascending, at most 32."),
                 false,

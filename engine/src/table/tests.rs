@@ -79,6 +79,7 @@ pub(crate) fn flow(n: u64) -> FlowRecord {
         local_orig: true,
         local_resp: false,
         echo: None,
+        rhythm: None,
         dst_allowed: Some(n.is_multiple_of(2)),
         entropy: [None, Some(0.5)],
         bytes_encrypted: 100,

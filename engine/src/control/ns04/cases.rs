@@ -389,3 +389,116 @@ fn connections_of_an_hour_are_long() {
     let idle = judge(&LongConnection, &policy, &[flow(13 * HOUR).service("imap")]);
     assert!(idle.found[0].numbers.suppressed_by.is_some());
 }
+
+#[test]
+fn heartbeats_make_a_long_connection_worse_unless_something_explains_them() {
+    let policy = Policy::built_in();
+    let six = || {
+        Flow::to("198.51.100.7")
+            .named("a.c2.example")
+            .at(0)
+            .lasting(6 * HOUR)
+    };
+    let beating = || six().beating(300, 60, 0.95);
+    // Connections that the source has otherwise, ten minutes apart.
+    let visits = |many: i64, name: &str| -> Vec<Flow> {
+        let one = Flow::to("198.51.100.8").named(name);
+        (0..many).map(|n| one.clone().at(n * 600)).collect()
+    };
+    let with = |flow: Flow, mut others: Vec<Flow>| {
+        others.push(flow);
+        others
+    };
+    let allowed = network("    destinations: {allowlist: ['*.c2.example']}\n");
+    // What, policy, flows, whether it is medium, a word of what argues against it.
+    type Case<'p> = (&'static str, &'p Policy, Vec<Flow>, bool, &'static str);
+    let cases: [Case<'_>; 11] = [
+        ("none", &policy, vec![six()], false, ""),
+        ("even", &policy, vec![beating()], true, ""),
+        (
+            "uneven",
+            &policy,
+            vec![six().beating(300, 60, 0.59)],
+            false,
+            "",
+        ),
+        ("few", &policy, vec![six().beating(29, 600, 1.0)], false, ""),
+        (
+            "three hours",
+            &policy,
+            vec![beating().lasting(3 * HOUR)],
+            false,
+            "",
+        ),
+        ("ssh", &policy, vec![beating().service("ssh")], false, "SSH"),
+        ("mail", &policy, vec![beating().port(993)], false, "mailbox"),
+        (
+            "messages",
+            &policy,
+            vec![beating().port(5_228)],
+            false,
+            "messages",
+        ),
+        (
+            "a page",
+            &policy,
+            with(beating(), visits(3, "www.c2.example")),
+            false,
+            "3 shorter",
+        ),
+        (
+            "elsewhere",
+            &policy,
+            with(beating(), visits(9, "www.other.example")),
+            true,
+            "",
+        ),
+        ("allowed", &allowed, vec![beating()], false, "allowlist"),
+    ];
+    for (what, policy, flows, is_medium, says) in cases {
+        let judged = judge(&LongConnection, policy, &flows);
+        let [found] = judged.found.as_slice() else {
+            panic!("{what}: {judged:?}")
+        };
+        assert_eq!(
+            found.severity == Severity::Medium,
+            is_medium,
+            "{what}: {found:?}"
+        );
+        assert!(found.numbers.suppressed_by.is_none(), "{what}");
+        let evidence = found.numbers.evidence.as_deref().unwrap_or_default();
+        let evidence: serde_json::Value = serde_json::from_str(evidence).unwrap();
+        let against = evidence["against"].to_string();
+        assert!(
+            against.contains(says) && (against == "[]") == says.is_empty(),
+            "{what}: {against}"
+        );
+    }
+    let judged = judge(&LongConnection, &policy, &[beating()]);
+    let found = &judged.found[0];
+    assert_eq!(found.numbers.interval_seconds, Some(60.0));
+    assert!(
+        found
+            .explanation
+            .contains("95 % of 300 heartbeats of the source come about 60 s")
+    );
+    for (flow, reason) in [
+        (beating().named("7-courier.push.apple.com"), "push"),
+        (beating().service("mqtt"), "protocol"),
+    ] {
+        let judged = judge(&LongConnection, &policy, &[flow]);
+        let by = judged.found[0].numbers.suppressed_by.as_deref();
+        assert!(by.is_some_and(|by| by.contains(reason)), "{by:?}");
+    }
+    // Forty hosts, of which one, five and thirty hold such a connection.
+    for (holders, is_medium) in [(1, true), (5, false), (30, false)] {
+        let host = |n: i64| format!("10.0.0.{n}");
+        let mut flows: Vec<Flow> = (1..=40)
+            .map(|n| Flow::to("198.51.100.9").from(&host(n)))
+            .collect();
+        flows.extend((1..=holders).map(|n| beating().from(&host(n))));
+        let judged = judge(&LongConnection, &policy, &flows);
+        let worst = judged.found.iter().map(|found| found.severity).max();
+        assert_eq!(worst == Some(Severity::Medium), is_medium, "{holders}");
+    }
+}

@@ -47,6 +47,26 @@ const POLLED: [(&str, &str); 20] = [
     ("www.msftncsi.com", "connectivity check of the system"),
 ];
 
+/// Names and what is below them, to which clients hold a connection for messages.
+const PUSHED: [&str; 5] = [
+    "mtalk.google.com",
+    "notify.windows.com",
+    "push.apple.com",
+    "push.services.mozilla.com",
+    "wns.windows.com",
+];
+
+/// Whether a destination sends messages over connections that stay.
+pub(crate) fn is_push(destination: &str) -> bool {
+    PUSHED.iter().any(|name| is_at(destination, name))
+}
+
+/// Whether a destination is a name or lies below it.
+fn is_at(destination: &str, name: &str) -> bool {
+    let rest = destination.strip_suffix(name);
+    rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
 /// What a regular series to this destination, port and service is known as.
 pub(crate) fn known_periodic(
     destination: &str,
@@ -68,13 +88,7 @@ pub(crate) fn known_periodic(
         (true, 161 | 162, "snmp") => return known("known periodic service: SNMP polls by design"),
         _ => {}
     }
-    let is_at = |name: &str| {
-        destination == name
-            || destination
-                .strip_suffix(name)
-                .is_some_and(|rest| rest.ends_with('.'))
-    };
-    let polled = POLLED.iter().find(|(name, _)| is_at(name));
+    let polled = POLLED.iter().find(|(name, _)| is_at(destination, name));
     polled.map(|(_, what)| Known {
         reason: match *what {
             "package mirror" => "known periodic service: package mirror",
@@ -103,5 +117,7 @@ mod tests {
         assert!(known("a.deb.debian.org", 80, false, "http"));
         assert!(!known("notdeb.debian.org.example", 80, false, "http"));
         assert!(!known("xdeb.debian.org", 80, false, "http"));
+        assert!(is_push("mtalk.google.com") && is_push("12-courier.push.apple.com"));
+        assert!(!is_push("xmtalk.google.com") && !is_push("push.example"));
     }
 }

@@ -4,8 +4,9 @@
 use super::{Behaviour, Judgement};
 use crate::behaviour::{Source, judge_by};
 use crate::evidence::{FlowId, PacketRef};
-use crate::flow::{ConnState, Counters, EndReason, FlowHead, FlowRecord, NameSource};
+use crate::flow::{ConnState, Counters, EndReason, FlowHead, FlowRecord, NameSource, Rhythm};
 use crate::policy::Policy;
+use crate::proto::Direction;
 use crate::proto::plain::http::{HttpTransaction, Measured, Sizes, Text, Texts};
 use crate::table::{FileMeta, HttpRow, Row, TableWriter};
 use crate::time::CaptureTime;
@@ -71,6 +72,17 @@ impl Flow {
     /// From the first to the latest packet.
     pub(crate) fn lasting(mut self, seconds: i64) -> Self {
         self.0.ts_end = self.0.ts.plus_nanos(seconds * 1_000_000_000);
+        self
+    }
+
+    /// With so many heartbeats of its originator, this share of them evenly spaced.
+    pub(crate) fn beating(mut self, gaps: u32, seconds: i64, share: f32) -> Self {
+        self.0.rhythm = Some(Rhythm {
+            side: Direction::Orig,
+            gaps,
+            gap_ns: seconds * 1_000_000_000,
+            share,
+        });
         self
     }
 

@@ -2,7 +2,7 @@
 //! A change here changes [`FORMULA`], which stands in every finding's evidence.
 
 /// Version of the formulas, in the evidence of every scored finding.
-pub(crate) const FORMULA: &str = "flows-3";
+pub(crate) const FORMULA: &str = "flows-4";
 
 // Beacons: timing.
 
@@ -149,6 +149,20 @@ pub(crate) const LONG_PREVALENCE: f64 = 0.15;
 /// Score from which on a long connection is a finding of medium severity: eight
 /// hours to a rare destination, or twelve.
 pub(crate) const LONG_MEDIUM: f64 = 0.75;
+
+/// Heartbeats inside the connection.
+pub(crate) const LONG_BEATS: f64 = 0.25;
+/// Gaps between them from which on they say something ...
+pub(crate) const BEATS: u64 = 30;
+/// ... and the share of the gaps that lie within one band. Without memory, half an
+/// octave holds .15 of them: thirty of which .6 do have a chance of e^-16.
+pub(crate) const BEAT_SHARE: f64 = 0.6;
+/// Other hosts, as a share of all, from which on its heartbeats are a program's
+/// that many have.
+pub(crate) const BEAT_HOSTS: f64 = 0.1;
+/// Shorter connections of the same host to the same registered domain, from which
+/// on they are those of a page that somebody opened.
+pub(crate) const BEAT_VISITS: u32 = 3;
 
 /// How far a duration is one of a channel: 0.2 at the first tier, 0.8 at the fourth.
 pub(crate) fn long_score(seconds: i64) -> f64 {

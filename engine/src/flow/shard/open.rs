@@ -8,6 +8,7 @@ use super::{Content, Ended, Live, Place, TCP, UDP};
 use crate::anomaly::{AnomalyKind, AnomalyLog};
 use crate::decode::{self, LinkContext, Segment, Tunnel};
 use crate::evidence::FlowId;
+use crate::flow::beats::Beats;
 use crate::flow::community_id;
 use crate::flow::history::{History, Letter};
 use crate::flow::key::{self, Endpoint, FlowKey};
@@ -53,6 +54,8 @@ pub(super) struct Flow<C> {
     pub(super) content: Option<Box<C>>,
     /// Of ICMP echo messages.
     pub(super) echo: Option<Box<Echo>>,
+    /// Once it is minutes old and paused.
+    pub(super) beats: Option<Box<Beats>>,
     pub(super) heap_bytes: usize,
     /// Stands in [`Shard::holders`].
     pub(super) is_holder: bool,
@@ -118,6 +121,14 @@ impl<C: Content> Flow<C> {
             (low, high)
         } else {
             (high, low)
+        }
+    }
+
+    /// Payload so far, by direction.
+    pub(super) fn sent(&self) -> [u64; 2] {
+        match &self.tcp {
+            Some(tcp) => [tcp.stream[0].bytes(), tcp.stream[1].bytes()],
+            None => [self.counters[0].bytes, self.counters[1].bytes],
         }
     }
 
@@ -265,6 +276,7 @@ impl<C: Content> Flow<C> {
             local_orig: false,
             local_resp: false,
             echo: self.echo.take(),
+            rhythm: self.beats.take().and_then(|beats| beats.rhythm()),
             dst_allowed: None,
             entropy: [None; 2],
             bytes_encrypted: 0,

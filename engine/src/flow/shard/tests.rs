@@ -228,6 +228,43 @@ fn a_connection_seen_from_its_answer_on_is_turned() {
 }
 
 #[test]
+fn heartbeats_are_payload_after_silence_and_no_keep_alives() {
+    // A ping every minute with its answer, keep-alives between; for five minutes
+    // none of it counts, then 20 of them have 19 gaps.
+    let mut bench = Bench::new(Limits::default());
+    handshake(&mut bench, 0, 100);
+    let (mut ours, mut theirs) = (101, 901);
+    for minute in 1..=24 {
+        let ms = minute * 60_000;
+        // The byte before again, and without any.
+        bench.tcp(ms - 30_000, '>', "A", ours - 1, theirs, "x");
+        bench.tcp(ms - 29_900, '<', "A", theirs, ours, "");
+        bench.tcp(ms - 15_000, '<', "A", theirs - 1, ours, "");
+        bench.tcp(ms, '>', "A", ours, theirs, "ping");
+        ours += 4;
+        bench.tcp(ms + 40, '<', "A", theirs, ours, "pong");
+        theirs += 4;
+        bench.tcp(ms + 80, '>', "A", ours, theirs, "");
+    }
+    let ended = bench.finish();
+    let rhythm = ended[0].record.rhythm.unwrap();
+    assert_eq!((rhythm.side, rhythm.gaps), (Direction::Orig, 19));
+    assert_eq!(rhythm.share, 1.0);
+    let seconds = rhythm.gap_ns as f64 / 1e9;
+    assert!((seconds - 60.0).abs() < 4.0, "{seconds}");
+    // Of datagrams as well; a flow of four minutes has none.
+    for (minutes, expected) in [(4, None), (24, Some(37))] {
+        let mut bench = Bench::new(Limits::default());
+        for half in 0..minutes * 2 {
+            bench.put(base(17, (CLIENT, 9), (SERVER, 4_500), half * 30_000), "x");
+        }
+        let ended = bench.finish();
+        let gaps = ended[0].record.rhythm.map(|rhythm| rhythm.gaps);
+        assert_eq!(gaps, expected, "{minutes} minutes");
+    }
+}
+
+#[test]
 fn a_port_used_again_is_another_flow() {
     let mut bench = Bench::new(Limits::default());
     handshake(&mut bench, 0, 100);
