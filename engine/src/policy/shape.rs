@@ -478,12 +478,14 @@ mapping! {
                 description: "Regular connections to one destination".to_owned(),
                 interval_variance_threshold: Some(0.1),
                 key: BeaconKey::default(),
+                explained: Explained::default(),
             },
             C2Pattern {
                 pattern: C2Kind::DomainGeneration,
                 description: "Generated domain names".to_owned(),
                 interval_variance_threshold: None,
                 key: BeaconKey::default(),
+                explained: Explained::default(),
             },
         ],
     }
@@ -538,6 +540,26 @@ pub struct C2Pattern {
     /// Whose connections make one series.
     #[serde(default, skip_serializing_if = "BeaconKey::is_default")]
     pub key: BeaconKey,
+    /// What becomes of a finding of the literal rule that is explained.
+    #[serde(default, skip_serializing_if = "Explained::is_default")]
+    pub explained: Explained,
+}
+
+/// What becomes of a finding of the literal rule that strong evidence explains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Explained {
+    /// It stays open, with what argues against it beside it.
+    #[default]
+    Open,
+    /// It is kept as suppressed, with the reason.
+    Suppressed,
+}
+
+impl Explained {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Whose connections make one series.

@@ -240,8 +240,18 @@ fn one_key_is_one_finding_with_its_windows() {
     assert!(found.numbers.suppressed_by.is_none());
     assert!(evidence["against"].to_string().contains("whole minute"));
     assert!(found.numbers.score.is_some_and(|score| score < 0.6));
+    // Where the policy says so, the same is kept as explained.
+    let explaining = network(
+        "    patterns:\n      command_and_control:\n        - {pattern: periodic_beaconing, explained: suppressed}\n",
+    );
+    let judged = judge(&PeriodicBeaconing, &explaining, &flows);
+    let kept = &judged.found[0];
+    assert_eq!((kept.baseline, kept.severity), (Some(true), Severity::High));
+    let reason = kept.numbers.suppressed_by.as_deref().unwrap_or_default();
+    assert!(reason.contains("whole minute"), "{reason}");
     let later: Vec<_> = (0_i64..41).map(|n| n * 3_600_000 + 37_000).collect();
-    let judged = judge(&PeriodicBeaconing, &Policy::built_in(), &connections(later));
+    let judged = judge(&PeriodicBeaconing, &explaining, &connections(later));
+    assert!(judged.found[0].numbers.suppressed_by.is_none());
     assert!(
         judged.found[0]
             .numbers

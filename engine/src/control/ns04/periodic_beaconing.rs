@@ -25,7 +25,7 @@ use super::{
     Trail, is_established, is_unicast, weights as w,
 };
 use crate::control::{Meta, Severity, Wants};
-use crate::policy::{Allowlist, BeaconKey, C2Kind, Policy};
+use crate::policy::{Allowlist, BeaconKey, C2Kind, Explained, Policy};
 use around::{Host, is_infrastructure};
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
@@ -63,6 +63,7 @@ impl Behaviour for PeriodicBeaconing {
         let allowlist = destinations.allowlist.as_deref().unwrap_or_default();
         Ok(Box::new(Looking {
             threshold: pattern.interval_variance_threshold.unwrap_or(0.1),
+            explains_literal: pattern.explained == Explained::Suppressed,
             by_destination: pattern.key == BeaconKey::Destination,
             alert_on_local: destinations.alert_on_local,
             allowlist: Allowlist::new(allowlist),
@@ -118,6 +119,7 @@ struct Event {
 #[derive(Debug)]
 struct Looking {
     threshold: f64,
+    explains_literal: bool,
     by_destination: bool,
     alert_on_local: bool,
     allowlist: Allowlist,
@@ -510,6 +512,7 @@ impl Looking {
             ),
             literal,
             scored,
+            explains_literal: self.explains_literal,
             destination,
             dst: first.dst,
             hosts,

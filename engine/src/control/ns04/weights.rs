@@ -123,6 +123,11 @@ pub(crate) const SITTINGS: f64 = -5.0;
 /// No connection was ever made: the other end is gone.
 pub(crate) const UNREACHABLE: f64 = -0.5;
 
+/// Log-odds from which on a benign cause is strong enough to explain what the
+/// literal rule finds, where the policy asks for that: a scheduler, a fleet, a
+/// device, sittings, a monitor of local hosts.
+pub(crate) const STRONG: f64 = -4.0;
+
 /// Score from which on a beacon is a finding of low, medium, high severity.
 pub(crate) const BEACON_LEVELS: [f64; 3] = [0.45, 0.6, 0.8];
 

@@ -27,6 +27,8 @@ pub(super) struct Beacon {
     pub(super) dst_port: u16,
     pub(super) literal: Option<Literal>,
     pub(super) scored: Option<Scored>,
+    /// The policy lets strong evidence explain what the literal rule found.
+    pub(super) explains_literal: bool,
     pub(super) suppressed: Option<Known>,
     pub(super) destination: String,
     pub(super) dst: NameId,
@@ -51,10 +53,12 @@ impl Beacon {
     }
 
     /// Why the score makes no finding of it. What the literal rule finds is one
-    /// whatever the score says.
+    /// whatever the score says, unless the policy lets strong evidence explain it.
     fn explained(&self) -> Option<&str> {
-        let scored = self.scored.as_ref().filter(|_| self.literal.is_none());
-        scored.and_then(Scored::explained)
+        let scored = self.scored.as_ref()?;
+        let (odds, says) = scored.explained()?;
+        let holds = self.literal.is_none() || self.explains_literal && odds <= w::STRONG;
+        holds.then_some(says)
     }
 
     /// Open and worst first; no two are equal.

@@ -46,8 +46,9 @@ impl Scored {
         self.add(name, log_odds);
     }
 
-    /// Why it is no finding, where it would be one but for what argues against it.
-    pub(super) fn explained(&self) -> Option<&str> {
+    /// Why it is no finding, where it would be one but for what argues against it:
+    /// the strongest of that.
+    pub(super) fn explained(&self) -> Option<(f64, &str)> {
         let least = w::BEACON_LEVELS[0];
         let taken: f64 = self.against.iter().map(|(odds, _)| *odds).sum();
         let all: f64 = self.terms.iter().map(|(_, odds)| *odds).sum();
@@ -55,7 +56,7 @@ impl Scored {
             return None;
         }
         let strongest = self.against.iter().min_by(|a, b| a.0.total_cmp(&b.0));
-        strongest.map(|(_, says)| says.as_str())
+        strongest.map(|(odds, says)| (*odds, says.as_str()))
     }
 }
 
@@ -302,7 +303,7 @@ mod tests {
         assert_eq!(scored.explained(), None);
         scored.argue("common", -1.0, "others too".into());
         scored.argue("device", -5.0, "a device".into());
-        assert_eq!(scored.explained(), Some("a device"));
+        assert_eq!(scored.explained(), Some((-5.0, "a device")));
         // Too irregular to be one anyway.
         let timing = Timing {
             score: 0.2,
