@@ -234,6 +234,83 @@ mod tests {
     }
 
     #[test]
+    fn statistical_scores_by_hand() {
+        // Sorted values, the score without a median, the score.
+        let cases: [(&[f64], f64, f64); 7] = [
+            // Quartiles 20, 40, 110: skew 50/90. Deviations 0 10 20 30 60 70 80:
+            // 10/40. (0.4444 + 0.25) / 2.
+            (&[10.0, 20.0, 30.0, 40.0, 100.0, 110.0, 120.0], 1.0, 0.347),
+            // 20, 60, 100: no skew. 20 20 40 40 50 140: 20/60. (1 + 0.3333) / 2.
+            (&[10.0, 20.0, 40.0, 80.0, 100.0, 200.0], 1.0, 0.667),
+            // 1.5, 3, 6.5: less than ten apart counts as none. 0 1 1 2 6: 2/3.
+            (&[1.0, 2.0, 3.0, 4.0, 9.0], 1.0, 0.833),
+            // 10, 10, 60: nor does a median on a quartile. No deviation.
+            (&[10.0, 10.0, 10.0, 10.0, 50.0, 60.0, 70.0], 1.0, 1.0),
+            // 20, 100, 110: skew -70/90. 0 5 10 40 60 80 90: 60/100. (0.2222 + 0.6) / 2.
+            (&[10.0, 20.0, 40.0, 100.0, 105.0, 110.0, 140.0], 1.0, 0.411),
+            // A median below one: half of what stands for it.
+            (&[0.0, 0.0, 0.0], 0.0, 0.5),
+            (&[0.0, 0.0, 0.0], 1.0, 1.0),
+        ];
+        for (sorted, without, expected) in cases {
+            assert_eq!(statistical(sorted, without), expected, "{sorted:?}");
+        }
+    }
+
+    #[test]
+    fn histogram_and_duration_scores_by_hand() {
+        let bars = |of: fn(usize) -> f64| -> [f64; 24] { std::array::from_fn(of) };
+        // 12 of 10 and 12 of 14: CV 1/6; two heights explain 24 of 23.
+        let two = bars(|hour| if hour < 12 { 10.0 } else { 14.0 });
+        assert_eq!(histogram(&two), 1.0);
+        // The same in six bars each and nothing else: CV of 1.0137; 12 of 11.
+        let apart = bars(|hour| [10.0, 0.0, 14.0, 0.0][hour % 4]);
+        assert_eq!(histogram(&apart), 1.0);
+        // 1 to 12 and nothing: CV 1.2507; two of twelve heights, by eleven.
+        let stairs = bars(|hour| if hour < 12 { hour as f64 + 1.0 } else { 0.0 });
+        assert_eq!(histogram(&stairs), 0.182);
+        // 1 to 24: mean 12.5, deviation 6.9222, CV 0.5538; bins of two hold two each: 4/23.
+        assert_eq!(histogram(&bars(|hour| hour as f64 + 1.0)), 0.446);
+        // One bar: CV 4.8, and too few for heights.
+        assert_eq!(
+            histogram(&bars(|hour| if hour == 5 { 9.0 } else { 0.0 })),
+            0.0
+        );
+        // Six hours across midnight: half of twelve.
+        let night = bars(|hour| if !(3..21).contains(&hour) { 1.0 } else { 0.0 });
+        assert_eq!(duration(&night, 0.2), 0.5);
+        // Six hours apart: one in twelve, and what is covered, both rounded up.
+        let apart = bars(|hour| if hour % 4 == 0 { 1.0 } else { 0.0 });
+        assert_eq!(duration(&apart, 0.0), 0.084);
+        assert_eq!(duration(&apart, 0.230_1), 0.231);
+        // Five are none.
+        assert_eq!(
+            duration(&bars(|hour| if hour < 5 { 1.0 } else { 0.0 }), 1.0),
+            0.0
+        );
+    }
+
+    #[test]
+    fn whole_scores_by_hand() {
+        // Every three hours: gaps 1, sizes 1, duration 75,600 of 86,400 s; CV of the
+        // histogram 1.414. (1 + 1 + 0.875 + 0) / 4.
+        assert_eq!(rita(&every(10_800.0, 8), DAY_NS), Some(0.719));
+        // Every hour, sizes 100 and 300 in turn: quartiles 100, 200, 300 have no
+        // skew, deviations of 100 all: (1 + 0.5) / 2. (1 + 0.75 + 1 + 1) / 4.
+        let sizes: Vec<(i64, u64)> = (0..24)
+            .map(|n| (n * 3_600 * SECOND_NS, if n % 2 == 0 { 100 } else { 300 }))
+            .collect();
+        assert_eq!(rita(&sizes, DAY_NS), Some(0.938));
+        // Four connections in two seconds: two moments.
+        let at_once: Vec<(i64, u64)> = (0..4).map(|n| (n * SECOND_NS / 2, 300)).collect();
+        assert_eq!(rita(&at_once, DAY_NS), None);
+        // The last day alone, against the best of two.
+        let first: Vec<(i64, u64)> = every(60.0, 1_440);
+        assert_eq!(rita(&first, 3 * DAY_NS), None);
+        assert_eq!(rita_best_day(&first, 0, 3), Some(1.0));
+    }
+
+    #[test]
     fn the_literal_rule_needs_ten_and_a_low_variation() {
         let times =
             |history: &[(i64, u64)]| history.iter().map(|(time, _)| *time).collect::<Vec<_>>();
@@ -248,6 +325,18 @@ mod tests {
             })
             .collect();
         assert!(!literal_beacon(&uneven));
+        // 60 s plus and minus d in turn: d/60 over ten gaps, a little less over nine.
+        let swing = |d: i64| -> Vec<i64> {
+            let gap = |n: i64| 60_000 + if n % 2 == 0 { -d } else { d };
+            let mut at = 0;
+            let mut next = |n| {
+                at += gap(n) * 1_000_000;
+                at
+            };
+            (0..11).map(&mut next).collect()
+        };
+        assert!(literal_beacon(&swing(5_940)));
+        assert!(!literal_beacon(&swing(6_200)));
         // Ten must fit into a day.
         assert!(!literal_beacon(&times(&every(9_700.0, 60))));
         assert!(literal_beacon(&times(&every(9_000.0, 60))));
