@@ -3,6 +3,7 @@
 use crate::random::Random;
 use crate::settings::Settings;
 use crate::world::{Conn, DAY, Goal, Habit, World};
+use nsforensics_engine::proto::Direction;
 
 /// Streams of hosts, devices and the network itself.
 const HOSTS: u64 = 1 << 32;
@@ -10,6 +11,7 @@ const DEVICES: u64 = 2 << 32;
 const NETWORK: u64 = 3 << 32;
 const SERVERS: u64 = 9 << 32;
 const JOBS: u64 = 10 << 32;
+const CHANNELS: u64 = 11 << 32;
 
 /// Third parties of pages: advertisers, fonts, scripts.
 const PARTIES: usize = 180;
@@ -423,4 +425,195 @@ pub fn network(world: &mut World<'_>) -> Result<(), String> {
         )?;
     }
     Ok(())
+}
+
+/// Connections that stay open on purpose: messages, mailboxes, pages, terminals,
+/// and pools of databases, which have no rhythm.
+pub fn channels(world: &mut World<'_>) -> Result<(), String> {
+    if world.settings.channels.instances == 0 {
+        return Ok(());
+    }
+    for number in 0..world.settings.hosts {
+        let mut random = Random::new(world.settings.seed, CHANNELS + u64::from(number));
+        let src = world.host(number);
+        for day in World::awake(&mut random, false, world.settings.days) {
+            held(world, &mut random, src, number, day)?;
+        }
+    }
+    for number in 0..world.settings.devices {
+        let mut random = Random::new(
+            world.settings.seed,
+            CHANNELS + (1 << 20) + u64::from(number),
+        );
+        let goal = Goal {
+            port: 8_883,
+            ..world.named(&format!("broker.vendor{}.io", number % 10))
+        };
+        let always = (random.unit() * 60.0, world.seconds());
+        hold(
+            world,
+            &mut random,
+            "MQTT inside TLS",
+            0x0a02_0000 + number,
+            goal,
+            always,
+            60.0,
+        )?;
+    }
+    for number in 0..world.settings.servers {
+        let mut random = Random::new(
+            world.settings.seed,
+            CHANNELS + (2 << 20) + u64::from(number),
+        );
+        let goal = world.named(&format!("db.{}", World::site(36_000 + number as usize)));
+        world
+            .channels
+            .insert((0x0a05_0000 + number, goal.dst), "pool without rhythm");
+        let mean = random.between(5.0, 200.0);
+        let always = (random.unit() * 60.0, world.seconds());
+        let beat = || (random.exponential(mean), random.lognormal(900.0, 1.0));
+        world.hold(0x0a05_0000 + number, goal, always, Direction::Orig, beat)?;
+    }
+    Ok(())
+}
+
+/// What one host keeps open on one working day.
+fn held(
+    world: &mut World<'_>,
+    random: &mut Random,
+    src: u32,
+    number: u32,
+    (from, until): (f64, f64),
+) -> Result<(), String> {
+    let own = World::site(70_000 + number as usize);
+    // Who does, what, to whom, port, service, period, whether pages were loaded.
+    type Held = (f64, &'static str, String, u16, &'static str, f64, bool);
+    let all: [Held; 8] = [
+        (
+            0.6,
+            "push, by name",
+            "mtalk.google.com".into(),
+            5_228,
+            "ssl",
+            900.0,
+            false,
+        ),
+        (
+            0.4,
+            "messenger",
+            "ws.messenger.com".into(),
+            443,
+            "ssl",
+            30.0,
+            true,
+        ),
+        (
+            0.3,
+            "mailbox",
+            "imap.mailsupplier.com".into(),
+            993,
+            "ssl",
+            120.0,
+            false,
+        ),
+        (
+            0.2,
+            "page of many",
+            format!("live.{}", World::site(number as usize % 20)),
+            443,
+            "ssl",
+            25.0,
+            true,
+        ),
+        (
+            0.1,
+            "page of one",
+            format!("socket.{own}"),
+            443,
+            "ssl",
+            54.0,
+            true,
+        ),
+        (
+            0.05,
+            "terminal",
+            format!("build.{}", World::site(71_000 + number as usize)),
+            22,
+            "ssh",
+            60.0,
+            false,
+        ),
+        (
+            0.02,
+            "program of one",
+            format!("sync.{}", World::site(72_000 + number as usize)),
+            443,
+            "ssl",
+            45.0,
+            false,
+        ),
+        (
+            0.02,
+            "MQTT",
+            format!("mqtt.{}", World::site(73_000 + number as usize)),
+            1_883,
+            "mqtt",
+            60.0,
+            false,
+        ),
+    ];
+    for (which, (share, what, name, port, service, period, is_page)) in all.into_iter().enumerate()
+    {
+        // The same hosts every day.
+        let mut same = Random::new(
+            world.settings.seed,
+            CHANNELS + (3 << 20) + u64::from(number) * 16 + which as u64,
+        );
+        if !same.chance(share) {
+            continue;
+        }
+        let goal = Goal {
+            port,
+            service,
+            ..world.named(&name)
+        };
+        let start = from + random.unit() * 3_600.0;
+        if is_page {
+            let domain = name.split_once('.').map_or("", |(_, rest)| rest);
+            for _ in 0..3 + random.below(9) {
+                let page = world.named(&format!("app.{domain}"));
+                world.habit(src, page, Habit::Aperiodic);
+                let conn = Conn {
+                    at: start + random.exponential(1_200.0),
+                    lasts: random.lognormal(8.0, 1.0),
+                    up: random.lognormal(2_500.0, 0.9),
+                    down: random.lognormal(40_000.0, 1.3),
+                };
+                world.connect(random, src, page, conn)?;
+            }
+        }
+        hold(world, random, what, src, goal, (start, until), period)?;
+    }
+    Ok(())
+}
+
+/// One benign connection with heartbeats and some messages between them.
+fn hold(
+    world: &mut World<'_>,
+    random: &mut Random,
+    what: &'static str,
+    src: u32,
+    goal: Goal,
+    time: (f64, f64),
+    period: f64,
+) -> Result<(), String> {
+    world.channels.insert((src, goal.dst), what);
+    let beat = || {
+        if random.chance(0.05) {
+            (random.unit() * period, random.lognormal(1_500.0, 1.0))
+        } else {
+            (period * random.between(0.99, 1.01), 120.0)
+        }
+    };
+    world.hold(src, goal, time, Direction::Orig, beat)
 }

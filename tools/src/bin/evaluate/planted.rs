@@ -3,12 +3,14 @@
 
 use crate::random::Random;
 use crate::world::{Conn, DAY, Goal, Planted, World};
+use nsforensics_engine::proto::Direction;
 
 const BEACONS: u64 = 4 << 32;
 const SPECIAL: u64 = 5 << 32;
 const TUNNELS: u64 = 6 << 32;
 const BOTS: u64 = 7 << 32;
 const CARRIERS: u64 = 8 << 32;
+const CHANNELS: u64 = 12 << 32;
 
 /// How implants draw their sleep.
 #[derive(Clone, Copy)]
@@ -21,6 +23,8 @@ enum Law {
     Above,
     /// No bounds at all.
     Gamma,
+    /// Both ways, and awake on the whole minute alone.
+    Minutes,
 }
 
 const LAWS: [(Law, &str); 4] = [
@@ -36,6 +40,10 @@ fn sleep(random: &mut Random, law: Law, period: f64, jitter: f64) -> f64 {
         Law::Below => random.between(period * (1.0 - jitter), period),
         Law::Around => random.between(period * (1.0 - jitter), period * (1.0 + jitter)),
         Law::Above => period + random.between(0.0, period * jitter),
+        Law::Minutes => {
+            let drawn = random.between(period * (1.0 - jitter), period * (1.0 + jitter));
+            60.0 * (drawn / 60.0).round()
+        }
         // As wide as `Around` is.
         Law::Gamma => random.gamma((3.0 / (jitter * jitter)).round() as u32, period),
     }
@@ -65,6 +73,9 @@ impl Beacon {
     ) -> Result<(), String> {
         let (up, down) = (random.between(180.0, 700.0), random.between(120.0, 500.0));
         let mut at = from + random.unit() * self.period;
+        if matches!(self.law, Law::Minutes) {
+            at = 60.0 * (at / 60.0).round();
+        }
         let mut number = 0_usize;
         while at < until {
             let hour = (at / 3_600.0) % 24.0;
@@ -174,7 +185,7 @@ fn special(world: &mut World<'_>) -> Result<(), String> {
         noise: 0.0,
         nights_off: false,
     };
-    let forms: [(&str, Beacon, usize, usize, bool); 8] = [
+    let forms: [(&str, Beacon, usize, usize, bool); 9] = [
         (
             "nights off",
             Beacon {
@@ -228,6 +239,17 @@ fn special(world: &mut World<'_>) -> Result<(), String> {
         ("five destinations in turn", plain, 1, 5, false),
         ("another destination every day", plain, 1, 7, true),
         ("five hosts, one master", plain, 5, 1, false),
+        (
+            "drawn whole minutes",
+            Beacon {
+                jitter: 0.5,
+                law: Law::Minutes,
+                ..plain
+            },
+            1,
+            1,
+            false,
+        ),
     ];
     let mut number = 0_u64;
     for (form, beacon, sources, goals, daily) in forms {
@@ -425,6 +447,54 @@ pub fn carriers(world: &mut World<'_>) -> Result<(), String> {
                 sources: vec![src],
                 to,
             });
+        }
+    }
+    Ok(())
+}
+
+/// How an implant keeps its one connection: period, jitter, share of beats that
+/// are a task with its result.
+const HELD: [(&str, f64, f64, f64); 5] = [
+    ("30 s", 30.0, 0.0, 0.0),
+    ("60 s, 20 % of jitter", 60.0, 0.2, 0.0),
+    ("60 s, 50 % of jitter", 60.0, 0.5, 0.0),
+    ("60 s, a tenth tasks", 60.0, 0.1, 0.1),
+    ("5 minutes", 300.0, 0.1, 0.02),
+];
+
+/// One connection for hours with heartbeats inside.
+pub fn channels(world: &mut World<'_>) -> Result<(), String> {
+    let settings = world.settings;
+    let mut number = 0_u64;
+    for (form, period, jitter, tasks) in HELD {
+        for &hours in &settings.channels.hours {
+            for _ in 0..settings.channels.instances {
+                number += 1;
+                let mut random = Random::new(settings.seed, CHANNELS + number);
+                let src = world.host(random.below(settings.hosts as usize) as u32);
+                let to = goal(world, &mut random, 300_000 + number);
+                let lasts = hours * 3_600.0;
+                let from = random.unit() * (world.seconds() - lasts).max(0.0);
+                let size = random.between(60.0, 900.0);
+                let beat = || {
+                    let bytes = if random.chance(tasks) {
+                        random.lognormal(30_000.0, 1.0)
+                    } else {
+                        size
+                    };
+                    (sleep(&mut random, Law::Below, period, jitter), bytes)
+                };
+                world.hold(src, to, (from, from + lasts), Direction::Orig, beat)?;
+                world.planted.push(Planted {
+                    kind: "channel",
+                    cell: vec![
+                        ("heartbeats", form.to_owned()),
+                        ("hours", hours.to_string()),
+                    ],
+                    sources: vec![src],
+                    to: vec![world.destination(to)],
+                });
+            }
         }
     }
     Ok(())

@@ -26,7 +26,13 @@ struct Rule<'k> {
     fires: Fires<'k>,
 }
 
-pub fn write(settings: &Settings, known: &Known, detected: &[Detected], took: Duration) -> String {
+pub fn write(
+    settings: &Settings,
+    known: &Known,
+    detected: &[Detected],
+    explained: &[Detected],
+    took: Duration,
+) -> String {
     let mut out = format!(
         "seed {}, {} days, {} hosts: {} flows, {} questions; detectors took {:.1} s\n",
         settings.seed,
@@ -36,20 +42,13 @@ pub fn write(settings: &Settings, known: &Known, detected: &[Detected], took: Du
         known.rows.1,
         took.as_secs_f64()
     );
-    let found = |id: &str| -> Vec<&Found> {
-        let of_id = detected.iter().filter(|one| one.meta.id == id);
-        let judged = of_id.filter_map(|one| one.judgement.as_ref().ok());
-        let all = judged.flat_map(|judgement| &judgement.found);
-        all.filter(|found| {
-            found.numbers.suppressed_by.is_none() && found.severity >= Severity::Medium
-        })
-        .collect()
-    };
+    let found = |id: &str| open(detected, id);
     beacons(
         &mut out,
         settings,
         known,
         &found("NS-04.periodic_beaconing"),
+        &open(explained, "NS-04.periodic_beaconing"),
     );
     tunnels(&mut out, settings, known, &found("NS-04.dns_tunneling"));
     bots(&mut out, known, &found("NS-04.domain_generation"));
@@ -63,7 +62,17 @@ pub fn write(settings: &Settings, known: &Known, detected: &[Detected], took: Du
     .flat_map(|check| found(&format!("NS-04.{check}")))
     .collect();
     carriers(&mut out, known, &carried);
+    channels(&mut out, known, &found("NS-04.long_connection"));
     out
+}
+
+/// Open findings of medium severity and higher.
+fn open<'d>(detected: &'d [Detected], id: &str) -> Vec<&'d Found> {
+    let of_id = detected.iter().filter(|one| one.meta.id == id);
+    let judged = of_id.filter_map(|one| one.judgement.as_ref().ok());
+    let all = judged.flat_map(|judgement| &judgement.found);
+    all.filter(|found| found.numbers.suppressed_by.is_none() && found.severity >= Severity::Medium)
+        .collect()
 }
 
 fn source(found: &Found) -> Option<u32> {
@@ -123,7 +132,13 @@ fn pairs<'a>(known: &'a Known, planted: &'a Planted) -> impl Iterator<Item = Pai
     goals.flat_map(|to| planted.sources.iter().map(move |src| (*src, to)))
 }
 
-fn beacons(out: &mut String, settings: &Settings, known: &Known, found: &[&Found]) {
+fn beacons(
+    out: &mut String,
+    settings: &Settings,
+    known: &Known,
+    found: &[&Found],
+    explained: &[&Found],
+) {
     let planted: Vec<&Planted> = known
         .planted
         .iter()
@@ -168,6 +183,10 @@ fn beacons(out: &mut String, settings: &Settings, known: &Known, found: &[&Found
     let literal: HashSet<Pair> = found
         .iter()
         .filter(|found| found.baseline == Some(true))
+        .filter_map(|found| Some((source(found)?, known.address_of(&found.destination)?)))
+        .collect();
+    let left: HashSet<Pair> = explained
+        .iter()
         .filter_map(|found| Some((source(found)?, known.address_of(&found.destination)?)))
         .collect();
     let end = START_NS + i64::from(settings.days) * DAY_NS;
@@ -227,6 +246,10 @@ fn beacons(out: &mut String, settings: &Settings, known: &Known, found: &[&Found
             name: "yardstick: RITA, best day, >= 0.9 (its highest class)".into(),
             fires: Box::new(|pair| best_day.get(pair).is_some_and(|score| *score >= 0.9)),
         },
+        Rule {
+            name: "ours, any open finding, under `explained: suppressed`".into(),
+            fires: Box::new(|pair| left.contains(pair)),
+        },
     ];
     let hit = |rule: &Rule<'_>, one: &Planted| {
         pairs(known, one).any(|pair| known.history.contains_key(&pair) && (rule.fires)(&pair))
@@ -281,7 +304,7 @@ fn beacons(out: &mut String, settings: &Settings, known: &Known, found: &[&Found
     }
     let _ = writeln!(
         out,
-        "\nfalse alerts by habit (pairs)\thabit\tpairs\tours, by score\tours, literal alone\tliteral\tRITA best day >= 0.9"
+        "\nfalse alerts by habit (pairs)\thabit\tpairs\tours, by score\tours, literal alone\tours, explained: suppressed\tliteral\tRITA best day >= 0.9"
     );
     let mut habits: BTreeMap<Habit, Vec<Pair>> = BTreeMap::new();
     for pair in aperiodic.iter().chain(&clocks) {
@@ -291,10 +314,11 @@ fn beacons(out: &mut String, settings: &Settings, known: &Known, found: &[&Found
         let alarms = |rule: &Rule<'_>| pairs.iter().filter(|pair| (rule.fires)(pair)).count();
         let _ = writeln!(
             out,
-            "\t{habit:?}\t{}\t{}\t{}\t{}\t{}",
+            "\t{habit:?}\t{}\t{}\t{}\t{}\t{}\t{}",
             pairs.len(),
             alarms(&rules[1]),
             alarms(&rules[2]),
+            alarms(&rules[7]),
             alarms(&rules[3]),
             alarms(&rules[6])
         );
@@ -540,4 +564,33 @@ fn carriers(out: &mut String, known: &Known, found: &[&Found]) {
         *wrong.entry(known.habits.get(pair).copied()).or_default() += 1;
     }
     let _ = writeln!(out, "pairs of others by habit: {wrong:?}");
+}
+
+fn channels(out: &mut String, known: &Known, found: &[&Found]) {
+    let planted: Vec<&Planted> = known
+        .planted
+        .iter()
+        .filter(|one| one.kind == "channel")
+        .collect();
+    let ours: HashSet<Pair> = found
+        .iter()
+        .filter_map(|found| Some((source(found)?, known.address_of(&found.destination)?)))
+        .collect();
+    let hit = |one: &Planted| pairs(known, one).any(|pair| ours.contains(&pair));
+    let _ = writeln!(
+        out,
+        "\nLONG CONNECTIONS WITH HEARTBEATS: {} planted; recall by form and hours",
+        planted.len()
+    );
+    grid(out, &planted, "heartbeats", "hours", &hit);
+    let mut kinds: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for (pair, kind) in &known.channels {
+        let (all, wrong) = kinds.entry(kind).or_default();
+        *all += 1;
+        *wrong += usize::from(ours.contains(pair));
+    }
+    let _ = writeln!(out, "\nfalse alerts (pairs)\tkind\tpairs\tours");
+    for (kind, (all, wrong)) in kinds {
+        let _ = writeln!(out, "\t{kind}\t{all}\t{wrong}");
+    }
 }

@@ -30,6 +30,7 @@ pub struct Settings {
     pub tunnels: Tunnels,
     pub dga: Dga,
     pub exfiltration: Exfiltration,
+    pub channels: Channels,
 }
 
 /// The grid of beacons: every combination, `instances` times.
@@ -65,6 +66,14 @@ pub struct Dga {
 #[serde(deny_unknown_fields)]
 pub struct Exfiltration {
     pub instances: u32,
+}
+
+/// One connection that stays open, with heartbeats: each form for each of some hours.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channels {
+    pub instances: u32,
+    pub hours: Vec<f64>,
 }
 
 impl Settings {
@@ -104,6 +113,10 @@ impl Settings {
                 names: 0,
             },
             exfiltration: Exfiltration { instances: 0 },
+            channels: Channels {
+                instances: 0,
+                hours: Vec::new(),
+            },
         }
     }
 }

@@ -6,6 +6,7 @@ use arrow_array::builder::{
     TimestampNanosecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
+use nsforensics_engine::flow::Rhythm;
 use nsforensics_engine::proto::dns::{dga, suffix};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -30,6 +31,7 @@ pub struct Flow {
     pub down: u64,
     pub state: &'static str,
     pub service: &'static str,
+    pub rhythm: Option<Rhythm>,
 }
 
 /// A DNS question with its answer.
@@ -190,6 +192,18 @@ fn flows(rows: &[Flow], names: &[String], first: i64) -> Result<RecordBatch, Str
     ints("resp_ip_bytes", &|row| {
         row.down as i64 + 40 * packets(row.down)
     });
+    let mut optional = |name, get: &dyn Fn(&Rhythm) -> i64| {
+        let mut column = Int64Builder::with_capacity(rows.len());
+        let values = rows.iter().map(|row| row.rhythm.as_ref().map(get));
+        values.for_each(|value| column.append_option(value));
+        columns.push((name, Arc::new(column.finish()) as ArrayRef));
+    };
+    optional("beats", &|rhythm| i64::from(rhythm.gaps));
+    optional("beat_gap_ns", &|rhythm| rhythm.gap_ns);
+    let mut shares = Float32Builder::new();
+    rows.iter()
+        .for_each(|row| shares.append_option(row.rhythm.map(|rhythm| rhythm.share)));
+    columns.push(("beat_share", Arc::new(shares.finish())));
     let mut ts_end = TimestampNanosecondBuilder::new().with_timezone("UTC");
     rows.iter()
         .for_each(|row| ts_end.append_value(row.ts_ns + row.duration_ns));
@@ -207,6 +221,9 @@ fn flows(rows: &[Flow], names: &[String], first: i64) -> Result<RecordBatch, Str
     });
     words("service", &|row| {
         Some(row.service.to_owned()).filter(|service| !service.is_empty())
+    });
+    words("beat_side", &|row| {
+        row.rhythm.map(|rhythm| rhythm.side_name().to_owned())
     });
     words("conn_state", &|row| Some(row.state.to_owned()));
     words("server_name", &named);

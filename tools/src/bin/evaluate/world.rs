@@ -5,6 +5,8 @@
 use crate::random::Random;
 use crate::settings::Settings;
 use crate::tables::{Flow, Question, Tables};
+use nsforensics_engine::flow::Beats;
+use nsforensics_engine::proto::Direction;
 use std::collections::HashMap;
 
 pub const SECOND: f64 = 1e9;
@@ -56,6 +58,8 @@ pub struct World<'s> {
     by_name: HashMap<String, u32>,
     pub planted: Vec<Planted>,
     pub habits: HashMap<Pair, Habit>,
+    /// Benign connections that stay open, by what they are.
+    pub channels: HashMap<Pair, &'static str>,
     /// Only when it is asked for.
     pub history: Option<Histories>,
     /// Likewise.
@@ -99,6 +103,7 @@ impl<'s> World<'s> {
             by_name: HashMap::new(),
             planted: Vec::new(),
             habits: HashMap::new(),
+            channels: HashMap::new(),
             history: keeps.then(HashMap::new),
             asked: keeps.then(HashMap::new),
             tables,
@@ -183,6 +188,55 @@ impl<'s> World<'s> {
                 down: conn.down.max(1.0) as u64,
                 state: "SF",
                 service: to.service,
+                rhythm: None,
+            },
+        )
+    }
+
+    /// Writes one connection that stays open from one time to another: each beat
+    /// is its gap before it and the bytes of both sides behind it. The engine
+    /// measures it as it would packets.
+    pub fn hold(
+        &mut self,
+        src: u32,
+        to: Goal,
+        (from, until): (f64, f64),
+        side: Direction,
+        mut beat: impl FnMut() -> (f64, f64),
+    ) -> Result<(), String> {
+        let until = until.min(self.seconds());
+        let ns = |seconds: f64| START_NS + (seconds * SECOND) as i64;
+        let (mut beats, mut sent, mut at, mut latest) = (Beats::default(), 4_000_u64, from, from);
+        loop {
+            let (gap, bytes) = beat();
+            at += gap.max(0.001);
+            if at >= until {
+                break;
+            }
+            if Beats::may_be(ns(from), ns(latest), ns(at)) {
+                beats.note(side, ns(at), sent);
+            }
+            sent += bytes.max(2.0) as u64;
+            latest = at;
+        }
+        if until <= from {
+            return Ok(());
+        }
+        self.tables.flow(
+            &self.names,
+            Flow {
+                ts_ns: ns(from),
+                duration_ns: ((until - from) * SECOND) as i64,
+                src,
+                dst: to.dst,
+                name: to.name,
+                port: to.port,
+                udp: to.udp,
+                up: sent / 2,
+                down: sent - sent / 2,
+                state: "S1",
+                service: to.service,
+                rhythm: beats.rhythm(),
             },
         )
     }
@@ -257,6 +311,7 @@ pub struct Known {
     by_name: HashMap<String, u32>,
     pub planted: Vec<Planted>,
     pub habits: HashMap<Pair, Habit>,
+    pub channels: HashMap<Pair, &'static str>,
     pub history: Histories,
     pub asked: Asked,
     /// Flows and questions.
@@ -288,6 +343,7 @@ impl World<'_> {
             by_name: self.by_name,
             planted: self.planted,
             habits: self.habits,
+            channels: self.channels,
             history,
             asked,
             rows,
