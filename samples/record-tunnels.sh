@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Records samples/tunnels/: real tunnels between two network namespaces, iodine in
-# several record types, dns2tcp and ptunnel-ng, and beside them what looks like one
-# and is none: a ping. Writes what must be found in each from the steps below. Needs
-# root, /dev/net/tun, iproute2, tcpdump, iodine, dns2tcp, ptunnel-ng, iputils-ping and
-# python3. Nothing leaves the namespaces.
+# several record types, dns2tcp and ptunnel-ng, a file in the patterns of pings, and
+# beside them what looks like one and is none: pings. Writes what must be found in
+# each from the steps below. Needs root, /dev/net/tun, iproute2, tcpdump, iodine,
+# dns2tcp, ptunnel-ng, iputils-ping, xxd and python3. Nothing leaves the namespaces.
 source "$(dirname "$0")/lib.sh"
 out=${1:-$samples/tunnels}
 domain=t.tunnel.example
@@ -118,11 +118,28 @@ record ptunnel-ng over_icmp
 expect ptunnel-ng NS-04.icmp_tunneling high
 end "$ptunnel"
 
-# What is none: an ordinary ping, and one of many sizes.
+# A file in the patterns of ordinary pings, sixteen bytes in each: nothing but ping is
+# needed, and every one is a process of its own.
+by_ping() {
+  head -c 1024 "$samples/README.md" | xxd -p -c 16 |
+    while read -r line; do inside ping -c 1 -W 1 -p "$line" 10.20.0.53; done
+}
+record ping-data by_ping
+expect ping-data NS-04.icmp_tunneling medium
+
+# What is none: an ordinary ping, one of many sizes, and two programs in turn.
 pings() {
   inside ping -c 40 -i 0.05 10.20.0.53
   for size in 64 200 500 1000 1400; do inside ping -c 3 -i 0.05 -s $size 10.20.0.53; done
 }
 record ping pings
 expect ping
+in_turn() {
+  inside ping -c 90 -i 0.05 -p 6d 10.20.0.53 &
+  local other=$!
+  inside ping -c 90 -i 0.05 10.20.0.53
+  wait $other
+}
+record ping-in-turn in_turn
+expect ping-in-turn
 chmod 644 "$out"/*

@@ -13,6 +13,8 @@ const WAITING: usize = 8;
 const STAMP: usize = 16;
 /// Bytes of the pattern that are compared: sizes may vary when the pattern does not.
 const PATTERN: usize = 32;
+/// Programs that ping in turn: patterns that are remembered of each direction.
+const PROGRAMS: usize = 4;
 /// The same hash for every run.
 const HASHER: FixedState = FixedState::with_seed(0x6563_686f);
 
@@ -55,7 +57,7 @@ pub struct Echo {
     pub unlike: u64,
     /// Replies to none of the latest requests, once there was one.
     pub unasked: u64,
-    /// Messages whose pattern is not that of the message before in their direction.
+    /// Messages whose pattern is none of the latest in their direction.
     pub varied: u64,
     /// Largest payload, bytes on the wire.
     pub largest: u32,
@@ -63,7 +65,7 @@ pub struct Echo {
     pub mark: Option<Mark>,
     /// Messages with it.
     pub marked: u64,
-    patterns: [Option<u32>; 2],
+    patterns: [[Option<u32>; PROGRAMS]; 2],
     /// Identifier and number, hash of the payload: the latest requests.
     waiting: [(u32, u32); WAITING],
     next: u32,
@@ -87,10 +89,14 @@ impl Echo {
         }
         if let Some(pattern) = pattern(payload) {
             let before = &mut self.patterns[direction.index()];
-            if before.is_some_and(|before| before != pattern) {
-                self.varied = self.varied.saturating_add(1);
+            if !before.contains(&Some(pattern)) {
+                if before[0].is_some() {
+                    self.varied = self.varied.saturating_add(1);
+                }
+                // The latest first; the oldest falls out.
+                before.rotate_right(1);
+                before[0] = Some(pattern);
             }
-            *before = Some(pattern);
         }
         // What is cut cannot be compared.
         let whole = u32::try_from(payload.len()) == Ok(wire_len);
@@ -175,6 +181,22 @@ mod tests {
             (40, 0, 0, None)
         );
         assert_eq!(echo.largest, 95);
+    }
+
+    #[test]
+    fn programs_in_turn_vary_in_nothing_new() {
+        let mut echo = Echo::default();
+        for number in 0..40_u8 {
+            // Linux's pattern, and a monitor's.
+            let payload = match number % 2 {
+                0 => ping(number, 56),
+                _ => vec![b'm'; 56],
+            };
+            feed(&mut echo, true, number.into(), &payload);
+            feed(&mut echo, false, number.into(), &payload);
+        }
+        // The second program's first message, each way.
+        assert_eq!((echo.unlike, echo.varied), (0, 2));
     }
 
     #[test]

@@ -258,7 +258,7 @@ impl Row for FlowRecord {
                 |f: &Self| f.echo.as_ref().map(|echo| signed(echo.unasked)),
             ),
             col::int64_opt(
-                ("icmp_varied", "", "Echo messages that differ from the one before in their direction, in the 32 bytes behind room for a time stamp."),
+                ("icmp_varied", "", "Echo messages that differ from the latest four unlike ones in their direction, in the 32 bytes behind room for a time stamp."),
                 |f: &Self| f.echo.as_ref().map(|echo| signed(echo.varied)),
             ),
             col::int32_opt(

@@ -1,6 +1,6 @@
 //! Data carried in ICMP echo messages: payloads that an ordinary ping never
 //! has (marks of known tunnels), replies that do not say what was asked, and
-//! payloads that differ from message to message. By source and destination,
+//! payloads that are new in message after message. By source and destination,
 //! over all their flows. Facts are measured in `proto/icmp.rs`.
 
 use super::subjects::{Subjects, say_left_out};
@@ -26,6 +26,9 @@ static META: Meta = Meta {
 
 /// Fewer messages are a matter of chance.
 const MIN_MESSAGES: u64 = 8;
+/// So many new payloads are much although they are short: of each, 32 bytes are
+/// compared, so this is a KiB each way.
+const NEW: u64 = 64;
 const FINDING: f64 = 0.5;
 const SURE: f64 = 0.8;
 
@@ -176,7 +179,7 @@ impl Detector for Looking {
                 explanation: format!(
                     "{messages} echo messages with {} bytes of payload, up to {} in one{says}; \
                      {} replies differ from their requests, {} were not asked for, {} payloads \
-                     differ from the one before (score {score:.2})",
+                     are new (score {score:.2})",
                     sums.bytes, sums.largest, sums.unlike, sums.unasked, sums.varied
                 ),
                 prevalence_hosts: hosts.min(1),
@@ -230,12 +233,7 @@ fn terms(sums: &Sums) -> Vec<(&'static str, f64, f64)> {
         sums.marked >= 2,
     );
     let varied = sums.varied as f64 / messages;
-    term(
-        "payloads that differ from the one before",
-        varied,
-        3.0,
-        varied >= 0.5,
-    );
+    term("payloads that are new", varied, 3.0, varied >= 0.5);
     let unlike = sums.unlike as f64 / replies;
     term(
         "replies that do not say what was asked",
@@ -254,7 +252,7 @@ fn terms(sums: &Sums) -> Vec<(&'static str, f64, f64)> {
         "much payload, bytes",
         sums.bytes as f64,
         1.0,
-        sums.bytes >= 16 << 10,
+        sums.bytes >= 16 << 10 || (varied >= 0.5 && sums.varied >= NEW),
     );
     term("messages, in number", messages, 0.7, messages >= 50.0);
     // Most programs send 32 to 64 bytes.
@@ -339,6 +337,21 @@ mod tests {
         assert_eq!(severity(both), Some(Severity::High));
         let one_way = pings(40, |n| data(n, 1, 200), |n| data(n, 1, 200));
         assert_eq!(severity(one_way), Some(Severity::Medium));
+    }
+
+    #[test]
+    fn a_file_in_the_patterns_of_pings_is_found() {
+        // Sixteen bytes in each ping of 56, repeated as `ping -p` does; 1 KiB of them.
+        let asked = |n| data(n, 3, 16).repeat(4)[..56].to_vec();
+        assert_eq!(severity(pings(64, asked, asked)), Some(Severity::Medium));
+        // A little of it is what other programs do.
+        assert_eq!(severity(pings(30, asked, asked)), None);
+    }
+
+    #[test]
+    fn programs_that_ping_in_turn_are_quiet() {
+        let asked = |n| vec![if n % 2 == 0 { b'a' } else { b'b' }; 56];
+        assert_eq!(severity(pings(500, asked, asked)), None);
     }
 
     #[test]
