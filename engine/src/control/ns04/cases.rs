@@ -87,9 +87,19 @@ fn one_connection_of_many_requests() {
         (&[10 * MIB, 1], &[(40 * MIB - 1) as f64]),
         (&[], &[(50 * MIB) as f64]),
     ];
-    for (bodies, expected) in cases {
+    let services = [
+        "http",
+        "ssl,http",
+        "ssl,http,grpc",
+        "ssl,http,doh",
+        "http,websocket",
+    ];
+    let each = cases
+        .iter()
+        .flat_map(|case| services.map(|service| (case, service)));
+    for (&(bodies, expected), service) in each {
         let folder = tempfile::tempdir().unwrap();
-        let flow = upload(0, 50 * MIB).service("http");
+        let flow = upload(0, 50 * MIB).service(service);
         write_flows(folder.path(), &[flow]);
         let rows = bodies.iter().map(|&bytes| {
             let mut row = request("up.example", "", Measured::default(), bytes);
@@ -98,7 +108,7 @@ fn one_connection_of_many_requests() {
         });
         write(folder.path(), rows.collect());
         let judged = judge_folder(check, &policy, folder.path());
-        assert_eq!(of(&judged), expected, "{bodies:?}");
+        assert_eq!(of(&judged), expected, "{bodies:?} {service}");
     }
 }
 

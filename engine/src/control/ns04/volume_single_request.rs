@@ -153,8 +153,9 @@ impl Detector for Looking {
                     beyond.left = beyond.left.saturating_sub(bytes.saturating_add(heads));
                 }
             }
-            // Its requests are rows of their own.
-            if !is_http && matches!(services.get(row), Some("http" | "ssl,http")) {
+            // Its requests are rows of their own, also where they carry gRPC or DNS.
+            let has_requests = |service: &str| service.split(',').any(|one| one == "http");
+            if !is_http && services.get(row).is_some_and(has_requests) {
                 if bytes as f64 > self.threshold {
                     let seen = places.get(row);
                     let beyond = Beyond {
