@@ -148,7 +148,9 @@ pub struct Analyze {
     /// What is known to be bad.
     #[command(flatten)]
     pub known: Known,
-    /// Rules of your own: files or folders of YAML; may be repeated (needs nsforensics-sql)
+    /// Rules of your own, SQL over the tables or Sigma: files or folders of YAML; may be
+    /// repeated. A broken rule is told with file and line, the others run (docs/rules.md;
+    /// needs nsforensics-sql beside this program)
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, help_heading = "Policy and indicators")]
     pub rules: Vec<PathBuf>,
     /// The key that seals the run.
@@ -206,7 +208,9 @@ pub struct Rescore {
     /// What is known to be bad.
     #[command(flatten)]
     pub known: Known,
-    /// Rules of your own: files or folders of YAML; may be repeated (needs nsforensics-sql)
+    /// Rules of your own, SQL over the tables or Sigma: files or folders of YAML; may be
+    /// repeated. A broken rule is told with file and line, the others run (docs/rules.md;
+    /// needs nsforensics-sql beside this program)
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, help_heading = "Policy and indicators")]
     pub rules: Vec<PathBuf>,
     /// The key that seals the new run, and verifies the old one unless told otherwise.

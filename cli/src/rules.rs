@@ -30,6 +30,7 @@ struct Sql {
 
 #[derive(Debug)]
 struct Pipes {
+    bounds: Bounds,
     orders: ChildStdin,
     answers: Lines<ChildStdout>,
 }
@@ -103,6 +104,7 @@ fn start(program: &Path, readable: &[PathBuf], scratch: &Path, no_sandbox: bool)
     match (child.stdin.take(), child.stdout.take()) {
         (Some(orders), Some(answers)) => Ok(Sql {
             pipes: Mutex::new(Some(Pipes {
+                bounds: Bounds::default(),
                 orders,
                 answers: Lines::new(answers, MAX_LINE),
             })),
@@ -163,7 +165,7 @@ impl Pipes {
             folder: std::path::absolute(folder)?,
             tables: TABLES.map(str::to_owned).to_vec(),
             query: query.to_owned(),
-            bounds: Bounds::default(),
+            bounds: self.bounds,
         };
         let mut line = serde_json::to_vec(&order)?;
         line.push(b'\n');
@@ -233,5 +235,38 @@ mod tests {
         drop(sql);
         assert!(since.elapsed() < Duration::from_secs(60));
         assert!(!scratch.exists());
+    }
+
+    /// The sandbox hides most files: those that a query writes are counted all the same.
+    #[test]
+    fn a_query_is_bounded_inside_the_sandbox() {
+        let own = std::env::current_exe().expect("a path");
+        let mut folders = own.ancestors().skip(1).take(2);
+        let Some(program) = folders
+            .by_ref()
+            .map(|folder| folder.join(PROGRAM))
+            .find(|path| path.is_file())
+        else {
+            eprintln!("skipped: {PROGRAM} is not built");
+            return;
+        };
+        let out = tempfile::tempdir().expect("a folder");
+        let scratch = out.path().join("scratch");
+        std::fs::create_dir(&scratch).expect("made");
+        let readable = [out.path().to_owned()];
+        let mut sql = start(&program, &readable, &scratch, false).expect("started");
+        let pipes = sql.pipes.get_mut().expect("one thread");
+        pipes.as_mut().expect("open").bounds.disk_bytes = 16 << 20;
+        let ask = |query: &str| {
+            let cancel = AtomicBool::new(false);
+            let mut rows = 0;
+            let answer = sql.ask(out.path(), query, &cancel, &mut |_| rows += 1);
+            answer.expect("asked").map(|()| rows)
+        };
+        let sorted = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) \
+                      SELECT count(*) AS c FROM n GROUP BY hex((x * 7919) % 1000003), x";
+        let why = ask(sorted).expect_err("too much");
+        assert!(why.message.contains("temporary files"), "{why:?}");
+        assert_eq!(ask("SELECT 1 AS x"), Ok(1));
     }
 }

@@ -38,8 +38,11 @@ pub fn section(rules: &Rules, told: &Told, findings: &[Finding], screen: &Screen
     .filter(|(number, _)| *number > 0)
     .map(|(number, what)| format!("{} could not be {what}", screen::count(number)))
     .collect();
-    if !failed.is_empty() {
-        text.push_str(&format!("; {}", failed.join(", ")));
+    let cut = told.count(ProblemKind::CutShort);
+    let cut = (cut > 0).then(|| format!("{} found more than is kept", screen::count(cut)));
+    let told: Vec<String> = failed.into_iter().chain(cut).collect();
+    if !told.is_empty() {
+        text.push_str(&format!("; {}", told.join(", ")));
     }
     let mut out = String::new();
     heading(&mut out, screen, "RULES", &text);
@@ -90,12 +93,20 @@ mod tests {
                     kind: ProblemKind::NotAsked,
                     message: "no such column: x".to_owned(),
                 },
+                Problem {
+                    file: "r.yaml".to_owned(),
+                    line: 3,
+                    check_id: Some("RULE.bad"),
+                    kind: ProblemKind::CutShort,
+                    message: "7 findings are left out".to_owned(),
+                },
             ],
         };
         let text = section(&rules, &told, &found, &Screen::plain(100));
         assert_eq!(
             text,
-            "\nRULES  3 rules, 2 found something; 1 could not be read, 1 could not be asked\n  \
+            "\nRULES  3 rules, 2 found something; 1 could not be read, 1 could not be asked, \
+             1 found more than is kept\n  \
              HIGH      RULE.bad Bad\\x1b[31m: 2 findings\n  LOW       RULE.mild Mild: 1 finding\n"
         );
     }

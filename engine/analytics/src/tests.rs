@@ -148,6 +148,35 @@ fn queries_read_and_do_nothing_else() {
         assert!(ask(sql, Bounds::default()).is_err(), "{sql}");
     }
     fails("SELECT load_extension('x')", "not authorized");
+    // The tables of the run, and nothing of SQLite's own or of what was copied for others.
+    for table in [
+        "sqlite_schema",
+        "temp.sqlite_schema",
+        "dbstat",
+        "pragma_database_list",
+    ] {
+        let sql = format!("SELECT count(*) FROM flows, {table}");
+        let why = ask(&sql, Bounds::default()).expect_err("no answer");
+        let told = ["prohibited", "not authorized"];
+        let is_told = told.iter().any(|word| why.message.contains(word));
+        assert!(is_told, "{sql}: {why:?}");
+    }
+}
+
+#[test]
+fn what_was_copied_for_one_query_is_no_table_for_the_next() {
+    let dir = tempfile::tempdir().expect("a folder");
+    numbers(dir.path(), "a", 100);
+    numbers(dir.path(), "b", 100);
+    let queries = [
+        "SELECT count(*) AS n FROM a JOIN b ON a.n = b.half",
+        "SELECT count(*) AS n FROM \"b as copied\"",
+        "SELECT count(*) AS n FROM B",
+    ];
+    let answers = ask_all(dir.path(), &queries, Bounds::default());
+    assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
+    let why = answers[1].as_ref().expect_err("no table");
+    assert_eq!(why.message, "not authorized");
 }
 
 #[test]

@@ -144,6 +144,9 @@ impl Rules {
 
     /// Whether a rule's query may be asked beside those before it.
     pub(super) fn fits(&self, rule: &Rule) -> std::result::Result<(), String> {
+        if rule.query.contains('\0') {
+            return Err("its query holds the character NUL, at which SQL would end".to_owned());
+        }
         let length = rule.query.len();
         if length > MAX_QUERY {
             return Err(format!("its query of {length} bytes is beyond {MAX_QUERY}"));

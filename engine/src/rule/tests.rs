@@ -101,6 +101,11 @@ fn what_is_wrong_is_told_with_its_line_and_the_rest_stays() {
         ("- id: a\n", 1, "no rule"),
         ("id: a\ntext: [\nquery: x\n", 2, "bracket"),
         ("rules: 7\n", 1, ""),
+        (
+            "id: a\ntext: A\nquery: \"SELECT 1 WHERE 0 \\0 OR 1\"\n",
+            1,
+            "NUL",
+        ),
         ("", 1, ""),
     ] {
         let rules = rules(text);
