@@ -9,7 +9,8 @@ pub fn controls_markdown() -> String {
         "# Controls and checks\n\n\
          Generated from the registry in `engine/src/control`; a test compares. Severities are \
          those of the usual violation. What cannot be known from a capture is `not_observed`, \
-         never a pass.\n",
+         never a pass. Warnings (`info`, `low`) fail nothing; where nothing else came of a check, \
+         it is `pass` only if it warned more often than it could not see, else `not_observed`.\n",
     );
     for control in CONTROLS {
         let _ = write!(

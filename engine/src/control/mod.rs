@@ -63,14 +63,18 @@ pub struct Outcome {
     pub severity: Severity,
     /// What tells two problems of one check apart: the suite, the version, ….
     pub detail: String,
+    /// What its findings are called, where the check's own title says too much
+    /// or too little. The same for one detail.
+    pub title: Option<&'static str>,
     /// Why, in words.
     pub reason: std::borrow::Cow<'static, str>,
     /// The number that the reason begins with; a finding of several outcomes
     /// states their sum.
     pub amount: Option<Amount>,
-    /// What the reason begins with where it goes on with a list, separated by
-    /// [`LIST`]; a finding of several outcomes lists what any of them does.
-    pub lists: Option<&'static str>,
+    /// Where in the reason a list begins, separated by [`LIST`]; a finding of
+    /// several outcomes lists what any of them does. What stands before it is
+    /// the same for one detail.
+    pub lists: Option<usize>,
     /// The packet that shows it, where that is not where the session's
     /// evidence begins.
     pub at: Option<PacketRef>,
@@ -442,6 +446,15 @@ impl Outcome {
         }
     }
 
+    /// The same, whose findings are called so.
+    #[must_use]
+    pub fn titled(self, title: &'static str) -> Self {
+        Self {
+            title: Some(title),
+            ..self
+        }
+    }
+
     /// The peer refused what the control forbids.
     pub fn refused(
         meta: &'static Meta,
@@ -483,6 +496,7 @@ impl Outcome {
             status,
             severity,
             detail,
+            title: None,
             reason,
             amount: None,
             lists: None,

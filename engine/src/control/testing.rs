@@ -196,6 +196,7 @@ pub(crate) fn http(host: &str, answers: &[(Option<u16>, Option<(&str, &str)>)]) 
             host: Some(host.to_owned()),
             path: "/".to_owned(),
             status,
+            pki: false,
             location: location.map(|(scheme, host)| RedirectTarget {
                 scheme: scheme.to_owned(),
                 host: host.to_owned(),

@@ -197,6 +197,8 @@ struct Subject {
     severity: Severity,
     count: u64,
     dst: (CaptureTime, IpAddr),
+    /// What it is called, where that is not the check's title.
+    title: Option<&'static str>,
     /// The reason of the earliest, worst occurrence.
     reason: (
         std::cmp::Reverse<Severity>,
@@ -204,6 +206,8 @@ struct Subject {
         FlowId,
         Cow<'static, str>,
     ),
+    /// Whether others have another reason.
+    differs: bool,
     /// The number in that reason, and its sum over all occurrences.
     amount: Option<(Amount, Amount)>,
     listed: Listed,
@@ -213,18 +217,20 @@ struct Subject {
 /// What the reasons of a finding list, one more than is told.
 #[derive(Debug, Default)]
 struct Listed {
-    /// What the reasons begin with, the same for all of a check.
-    lead: Option<&'static str>,
+    /// What the reasons begin with, the same for all of a subject.
+    lead: Option<Box<str>>,
     parts: BTreeSet<Box<str>>,
 }
 
 impl Listed {
     fn add(&mut self, outcome: &Outcome) {
-        let Some(lead) = outcome.lists else {
+        let Some((lead, list)) = outcome
+            .lists
+            .and_then(|at| outcome.reason.split_at_checked(at))
+        else {
             return;
         };
-        self.lead = Some(lead);
-        let list = outcome.reason.strip_prefix(lead).unwrap_or_default();
+        self.lead.get_or_insert_with(|| lead.into());
         for one in list.split(LIST) {
             if !self.parts.contains(one) {
                 self.keep(one.into());
@@ -240,7 +246,7 @@ impl Listed {
     }
 
     fn merge(&mut self, other: Self) {
-        self.lead = self.lead.or(other.lead);
+        self.lead = self.lead.take().or(other.lead);
         for one in other.parts {
             self.keep(one);
         }
@@ -248,11 +254,12 @@ impl Listed {
 
     /// The reason with everything that is listed.
     fn in_full(&self) -> Option<String> {
+        let lead = self.lead.as_deref()?;
         let parts = self.parts.iter().take(MAX_LISTED);
         let told: Vec<&str> = parts.map(AsRef::as_ref).collect();
         let is_all = self.parts.len() <= MAX_LISTED;
         let more = if is_all { "" } else { " and more" };
-        Some(format!("{}{}{more}", self.lead?, told.join(LIST)))
+        Some(format!("{lead}{}{more}", told.join(LIST)))
     }
 }
 
@@ -495,6 +502,7 @@ impl Gatherer {
             known.dst = known.dst.min((ts, flow.dst));
             let total = sum(known.amount.map(|(_, total)| total), outcome.amount);
             let mut stated = known.amount.map(|(stated, _)| stated);
+            known.differs |= outcome.reason != known.reason.3;
             if rank < (known.reason.0, known.reason.1, known.reason.2) {
                 known.reason = (rank.0, rank.1, rank.2, outcome.reason.clone());
                 stated = outcome.amount;
@@ -526,7 +534,9 @@ impl Gatherer {
             severity: outcome.severity,
             count: times,
             dst: (ts, flow.dst),
+            title: outcome.title,
             reason: (rank.0, rank.1, rank.2, outcome.reason.clone()),
+            differs: false,
             amount: outcome.amount.zip(outcome.amount),
             listed,
             seen,
@@ -770,6 +780,7 @@ impl Subject {
         self.dst = self.dst.min(other.dst);
         let [mine, others] = [self.amount, other.amount].map(|both| both.map(|(_, total)| total));
         let mut stated = self.amount.map(|(stated, _)| stated);
+        self.differs |= other.differs || other.reason.3 != self.reason.3;
         if other.reason < self.reason {
             self.reason = other.reason;
             stated = other.amount.map(|(stated, _)| stated);
@@ -782,6 +793,7 @@ impl Subject {
 
 fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Finding {
     let meta = meta_of(key.check_id);
+    let title = meta.map_or(key.check_id, |meta| meta.title);
     let seen = subject.seen.into_sorted();
     let mut flow_ids: Vec<FlowId> = seen.iter().map(|(_, flow, _)| *flow).collect();
     let kept = flow_ids.len() as u64;
@@ -807,14 +819,17 @@ fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Findi
     }
     if let Some(listed) = subject.listed.in_full() {
         reason = listed.into();
+    } else if subject.differs && !is_sum {
+        reason = format!("{reason}, among {} alike", subject.count).into();
     }
     let seen_when = if subject.count == 1 {
         format!("once at {}", subject.first)
     } else {
         let (first, last, count) = (subject.first, subject.last, subject.count);
-        match is_sum {
-            true => format!("in {count} flows from {first} to {last}"),
-            false => format!("{count} times from {first} to {last}"),
+        match (is_sum, flow_count) {
+            (true, 1) => format!("in one flow from {first} to {last}"),
+            (true, flows) => format!("in {flows} flows from {first} to {last}"),
+            (false, _) => format!("{count} times from {first} to {last}"),
         }
     };
     let upgraded = key.detail.strip_suffix(" upgraded");
@@ -839,7 +854,7 @@ fn finding(key: Key, subject: Subject, hosts: u32, upgrades: &Upgrades) -> Findi
         src: key.src,
         dst: subject.dst.1,
         dst_port: key.dst_port,
-        title: meta.map_or(key.check_id, |meta| meta.title).to_owned(),
+        title: subject.title.unwrap_or(title).to_owned(),
         explanation,
         attack_techniques: meta.map(|meta| meta.attack.to_vec()).unwrap_or_default(),
         evidence,

@@ -89,7 +89,11 @@ impl Finding {
 
 /// How explanations go on after the reason.
 fn place_of(src: IpAddr, destination: &str, dst_port: u16) -> String {
-    format!(": {src} to {destination} port {dst_port}, seen ")
+    // ICMP has no ports, and several are none in particular.
+    match dst_port {
+        0 => format!(": {src} to {destination}, seen "),
+        port => format!(": {src} to {destination} port {port}, seen "),
+    }
 }
 
 /// The id of a finding about this subject.

@@ -3,6 +3,7 @@
 use super::{Gatherer, Judged, Verdict, VerdictKind};
 use crate::control::testing::{
     at, broken_off, client, flow, hello, http, packet, plain, tls, tls13, with_client,
+    with_credential,
 };
 use crate::control::{AuditResult, Meta, Outcome, Severity, audit_flow, meta_of};
 use crate::evidence::FlowId;
@@ -286,6 +287,48 @@ fn a_number_in_a_finding_is_the_sum_over_its_flows() {
     }
 }
 
+/// A sentence about one of several that differ says so; a list says them all.
+#[test]
+fn a_finding_of_several_does_not_speak_of_one_alone() {
+    let policy = Policy::built_in();
+    let meta: &'static Meta = meta_of("NS-03.jwt").unwrap();
+    let told = |reasons: &[&'static str]| {
+        let mut whole = Gatherer::new(&policy);
+        for (id, &reason) in (1_i64..=9).zip(reasons) {
+            let (flow, facts) = of_plain(id, id, plain("telnet"));
+            let outcome = Outcome::violated(meta, Severity::High, "expired", reason);
+            let audited = AuditResult {
+                tls: Vec::new(),
+                plaintext: vec![outcome],
+            };
+            let mut part = Gatherer::new(&policy);
+            part.add(&flow, &facts, &audited);
+            whole.merge(part);
+        }
+        let mut judged = whole.finish(&policy, Vec::new(), 1);
+        judged.findings.remove(0)
+    };
+    assert_eq!(told(&["a", "a"]).why(), "a");
+    assert_eq!(told(&["a"]).why(), "a");
+    assert_eq!(told(&["b", "a", "a"]).why(), "b, among 3 alike");
+    assert_eq!(told(&["a", "a", "b"]).why(), "a, among 3 alike");
+
+    let ended: Vec<_> = [&["ftp_password"][..], &[], &["cookie", "ftp_password"]]
+        .iter()
+        .zip(1..)
+        .map(|(classes, id)| {
+            let with = |facts, class: &&'static str| with_credential(facts, class);
+            of_plain(id, id, classes.iter().fold(plain("ftp"), with))
+        })
+        .collect();
+    let judged = judge(&policy, &ended);
+    let is_it = |finding: &&super::Finding| finding.check_id == "NS-01.plaintext";
+    assert_eq!(
+        judged.findings.iter().find(is_it).unwrap().why(),
+        "ftp outside TLS, with credentials: cookie, ftp_password"
+    );
+}
+
 /// One secret in several places of several flows: all places are told, and
 /// every packet once.
 #[test]
@@ -298,7 +341,7 @@ fn a_finding_lists_every_place_and_every_packet_once() {
             let (flow, facts) = of_plain(id, id, plain("http"));
             let reason = format!("found: {places}");
             let outcome = Outcome {
-                lists: Some("found: "),
+                lists: Some("found: ".len()),
                 at: Some(packet(frame)),
                 ..Outcome::violated(meta, Severity::Critical, "secret", reason)
             };
@@ -402,6 +445,60 @@ fn a_name_from_a_capture_is_bounded() {
     flow.server_name = Some("é".repeat(60_000).into());
     let judged = judge(&Policy::built_in(), &[(flow, facts)]);
     assert_eq!(judged.findings[0].destination, "é".repeat(127));
+}
+
+/// A client that only offers an old version shows nothing of what was
+/// negotiated: that is told, and is no pass.
+#[test]
+fn warnings_alone_pass_only_where_more_was_judged_than_was_not_seen() {
+    let old = |id| of_tls(id, id, hello(client(0x0301, &[], &[0xc02f])));
+    let good = of_tls(9, 9, tls(0x0303, 0xc02f));
+    let upgraded = |id| {
+        let sent_on = [(Some(301), Some(("https", "a.example")))];
+        of_plain(id, id, http("a.example", &sent_on))
+    };
+    let unanswered = |id| of_plain(id, id, http("a.example", &[(None, None)]));
+    let (version, upgrade) = ("NS-01.tls_version", "NS-01.http_upgrade");
+    for (name, check, ended, expected) in [
+        ("offered", version, vec![old(1)], VerdictKind::NotObserved),
+        (
+            "and again",
+            version,
+            vec![old(1), old(2)],
+            VerdictKind::NotObserved,
+        ),
+        ("and held", version, vec![old(1), good], VerdictKind::Pass),
+        ("sent on", upgrade, vec![upgraded(1)], VerdictKind::Pass),
+        (
+            "sent on, and not seen",
+            upgrade,
+            vec![upgraded(1), unanswered(2)],
+            VerdictKind::NotObserved,
+        ),
+        (
+            "mostly sent on",
+            upgrade,
+            vec![upgraded(1), upgraded(2), unanswered(3)],
+            VerdictKind::Pass,
+        ),
+    ] {
+        let judged = judge(&Policy::built_in(), &ended);
+        assert_eq!(verdict(&judged, Some(check)).verdict, expected, "{name}");
+        assert!(
+            judged.findings.iter().any(|f| f.check_id == check),
+            "{name}"
+        );
+    }
+    let judged = judge(&Policy::built_in(), &[old(1)]);
+    let told = judged
+        .findings
+        .iter()
+        .find(|f| f.check_id == version)
+        .unwrap();
+    assert_eq!(
+        told.title,
+        "TLS version below the minimum offered by the client, not negotiated"
+    );
 }
 
 #[test]

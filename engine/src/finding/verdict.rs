@@ -44,6 +44,18 @@ impl Sum {
     fn observed(&self) -> u64 {
         self.by_status.iter().sum::<u64>() - self.of(Status::NotObserved)
     }
+
+    /// What the control was seen to do.
+    fn held(&self) -> u64 {
+        self.of(Status::Passed) + self.of(Status::Refused)
+    }
+
+    /// Whether nothing that failed it is a pass. Warnings alone are one while
+    /// more was judged than was not seen: a remark on what a client offers says
+    /// nothing of what became of it.
+    fn is_pass(&self) -> bool {
+        self.held() > 0 || self.observed() > self.of(Status::NotObserved)
+    }
 }
 
 /// The verdicts: each control, followed by its checks.
@@ -98,7 +110,12 @@ pub(super) fn verdicts_with(
         if !failing.is_empty() {
             total.reason = format!("fails {}", failing.join(", "));
         } else if !warning.is_empty() {
-            total.reason = format!("warnings only: {}", warning.join(", "));
+            let only = if total.held() > 0 {
+                "with warnings"
+            } else {
+                "warnings only"
+            };
+            total.reason = format!("{only}: {}", warning.join(", "));
         } else if total.observed() == 0 {
             total.reason = match control.id {
                 "NS-02" => "no server's certificate can be seen in the capture",
@@ -169,7 +186,7 @@ fn verdict(
     let enabled = is_enabled(policy, check_id.unwrap_or(control.id));
     let kind = if sum.worst.is_some_and(|worst| worst >= line) {
         VerdictKind::Fail
-    } else if sum.observed() > 0 {
+    } else if sum.is_pass() {
         VerdictKind::Pass
     } else {
         VerdictKind::NotObserved

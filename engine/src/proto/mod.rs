@@ -138,6 +138,34 @@ pub enum PkiKind {
     Certificate,
 }
 
+impl PkiKind {
+    /// Whether a body of `len` bytes that begins so is what its media type says:
+    /// one SEQUENCE over all of it, in which the first element is the status of
+    /// an OCSP response, or what is signed of a list or a certificate (X.690
+    /// §8.1; RFC 6960 §4.2.1, RFC 5280 §4.1 and §5.1).
+    pub(crate) fn is_begun_by(self, bytes: &[u8], len: u64) -> bool {
+        const SEQUENCE: u8 = 0x30;
+        const ENUMERATED: u8 = 0x0a;
+        let (head, content) = match bytes {
+            [SEQUENCE, short @ ..=0x7f, ..] => (2, u64::from(*short)),
+            [SEQUENCE, long @ 0x81..=0x84, rest @ ..] => {
+                let octets = usize::from(long & 0x7f);
+                let Some(octets) = rest.get(..octets) else {
+                    return false;
+                };
+                let number = |sum: u64, octet: &u8| sum << 8 | u64::from(*octet);
+                (2 + octets.len(), octets.iter().fold(0, number))
+            }
+            _ => return false,
+        };
+        let first = match self {
+            Self::Ocsp => ENUMERATED,
+            Self::Crl | Self::Certificate => SEQUENCE,
+        };
+        head as u64 + content == len && bytes.get(head) == Some(&first)
+    }
+}
+
 /// How a service was recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Confidence {

@@ -257,6 +257,7 @@ fn a_handshake_comes_back_with_its_checks() {
         status: Status::Failed,
         severity: Severity::High,
         detail: "TLS_RSA_WITH_AES_128_CBC_SHA".into(),
+        title: None,
         reason: "denied by *CBC*".into(),
         amount: None,
         lists: None,

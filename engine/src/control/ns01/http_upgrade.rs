@@ -1,6 +1,8 @@
 //! A plaintext HTTP request: was it sent on to `https://` on the same host, or
 //! served? Source: RFC 6797 §7.2, RFC 9110 §15.4. Whether the redirect was
-//! followed is found when flows are gathered.
+//! followed is found when flows are gathered. What certificates are judged by is
+//! fetched in plaintext by design: it is signed, and TLS itself may need it (RFC
+//! 5280 §8, RFC 6960 §A.1).
 
 use crate::control::{Amount, Audit, Fact, Meta, Outcome, Severity, Unit, Wants};
 use crate::policy::Policy;
@@ -16,7 +18,7 @@ static META: Meta = Meta {
     attack: &["T1557", "T1040"],
     wants: Wants::Plaintext,
     observable_with: "the answers to plaintext HTTP requests",
-    source: "RFC 6797 section 7.2; RFC 9110 section 15.4",
+    source: "RFC 6797 section 7.2; RFC 9110 section 15.4; RFC 5280 section 8",
 };
 
 /// How a request in plaintext was answered.
@@ -24,6 +26,8 @@ static META: Meta = Meta {
 pub(super) enum Answer {
     /// By a redirect to HTTPS on the same host.
     Upgraded,
+    /// By an OCSP response, a revocation list or an issuer's certificate.
+    Pki,
     /// By a refusal to serve plaintext.
     Refused,
     /// By content, or a redirect elsewhere.
@@ -46,6 +50,7 @@ pub(super) fn answer(policy: &Policy, exchange: &HttpExchange) -> Answer {
         // Upgrade Required (RFC 9110 section 15.5.22). Other errors are the
         // application's own answers, given in plaintext.
         (Some(426), _) => Answer::Refused,
+        _ if exchange.pki => Answer::Pki,
         _ => Answer::Served,
     }
 }
@@ -54,6 +59,12 @@ static REQUESTS: Unit = Unit {
     before: "",
     one: "request was",
     many: "requests were",
+};
+
+static FETCHES: Unit = Unit {
+    before: "",
+    one: "answer is an OCSP response, a revocation list or an issuer's certificate",
+    many: "answers are OCSP responses, revocation lists or issuers' certificates",
 };
 
 impl Audit for HttpUpgrade {
@@ -84,8 +95,19 @@ impl Audit for HttpUpgrade {
                     let detail = format!("{host} upgraded");
                     let amount = requests(count);
                     Outcome::counted(&META, Severity::Low, detail, amount, " sent on to https://")
+                        .titled("Plaintext HTTP sent on to HTTPS")
                 }
                 Answer::Upgraded => Outcome::passed(&META),
+                Answer::Pki => {
+                    let detail = format!("{host} pki");
+                    let amount = Amount {
+                        unit: &FETCHES,
+                        ..requests(count)
+                    };
+                    let rest = ", which are signed and fetched in plaintext by design (RFC 5280, RFC 6960)";
+                    Outcome::counted(&META, Severity::Info, detail, amount, rest)
+                        .titled("Certificate status fetched over plaintext HTTP, as it is meant to be")
+                }
                 Answer::Refused => {
                     Outcome::refused(&META, host, "the server refused plaintext HTTP")
                 }
@@ -98,6 +120,7 @@ impl Audit for HttpUpgrade {
                     };
                     let amount = requests(count);
                     Outcome::counted(&META, severity, detail, amount, " served in plaintext")
+                        .titled("Plaintext HTTP served")
                 }
                 Answer::Unseen => Outcome::not_observed(&META, "the answer is not in the capture"),
             })

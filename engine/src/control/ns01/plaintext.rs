@@ -1,9 +1,10 @@
 //! Application data outside TLS, found by content and not by port. HTTP that
-//! is only sent on to HTTPS is judged by `http_upgrade` alone.
+//! is only sent on to HTTPS, or is the status of certificates, is judged by
+//! `http_upgrade` alone.
 //! Source: RFC 8314, RFC 7258, RFC 9325 §3.2.
 
 use super::http_upgrade::{Answer, answer};
-use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
+use crate::control::{Audit, Fact, LIST, Meta, Outcome, Severity, Wants};
 use crate::policy::Policy;
 use crate::proto::plain::{PlaintextFacts, StartTls};
 use std::collections::BTreeSet;
@@ -53,7 +54,7 @@ impl Audit for Plaintext {
                 return vec![Outcome::passed(&META)];
             }
             match only_answered(policy, facts) {
-                Some(Answer::Upgraded) => return Vec::new(),
+                Some(Answer::Upgraded | Answer::Pki) => return Vec::new(),
                 Some(Answer::Refused) => {
                     let reason = "the server refused plaintext HTTP";
                     return vec![Outcome::refused(&META, facts.protocol, reason)];
@@ -66,21 +67,25 @@ impl Audit for Plaintext {
             (true, true) => Severity::High,
             (true, false) => Severity::Info,
         };
-        let reason = if credentials.is_empty() {
-            format!("{} outside TLS", facts.protocol)
-        } else {
-            let list = credentials.into_iter().collect::<Vec<_>>().join(", ");
-            format!("{} outside TLS, with credentials: {list}", facts.protocol)
-        };
-        vec![Outcome::violated(&META, severity, facts.protocol, reason)]
+        let mut reason = format!("{} outside TLS", facts.protocol);
+        let mut lists = None;
+        if !credentials.is_empty() {
+            reason.push_str(", with credentials: ");
+            lists = Some(reason.len());
+            reason.push_str(&credentials.into_iter().collect::<Vec<_>>().join(LIST));
+        }
+        vec![Outcome {
+            lists,
+            ..Outcome::violated(&META, severity, facts.protocol, reason)
+        }]
     }
 }
 
-/// What became of a flow whose HTTP exchanges were all sent on or refused, and
-/// none served; refused, when any was.
+/// What became of a flow whose HTTP exchanges were all sent on, refused or about
+/// certificates, and none served; refused, when any was.
 fn only_answered(policy: &Policy, facts: &PlaintextFacts) -> Option<Answer> {
     let complete = facts.http_exchanges == facts.http.len() as u64;
     let answers = facts.http.iter().map(|exchange| answer(policy, exchange));
     let worst = answers.max().filter(|_| complete)?;
-    matches!(worst, Answer::Upgraded | Answer::Refused).then_some(worst)
+    matches!(worst, Answer::Upgraded | Answer::Pki | Answer::Refused).then_some(worst)
 }

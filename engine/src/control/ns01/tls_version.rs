@@ -6,7 +6,7 @@ use super::{CLIENT_REFUSALS, UNKNOWN_VERSION, alerted, highest_offered, offered,
 use super::{HANDSHAKE_FAILURE, INSUFFICIENT_SECURITY, NO_SERVER_HELLO, PROTOCOL_VERSION};
 use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
 use crate::policy::Policy;
-use crate::proto::tls::version_name;
+use crate::proto::tls::{Version, version_name};
 
 pub(super) struct TlsVersion;
 
@@ -31,23 +31,21 @@ impl Audit for TlsVersion {
         };
         let min = policy.network.tls.min_version.0;
         let Some(version) = tls.version else {
-            return vec![match highest_offered(tls) {
+            let unseen = Outcome::not_observed(&META, NO_SERVER_HELLO);
+            return match highest_offered(tls) {
                 Some((highest, version)) if highest < min => {
                     let name = version_name(version);
                     let turned_down = [PROTOCOL_VERSION, HANDSHAKE_FAILURE, INSUFFICIENT_SECURITY];
                     if alerted(tls, false, &turned_down) {
-                        Outcome::refused(&META, name, "the server refused the client's version")
-                    } else {
-                        Outcome::violated(
-                            &META,
-                            Severity::Info,
-                            format!("{name} offered"),
-                            "the client offers nothing newer; no ServerHello was captured",
-                        )
+                        let reason = "the server refused the client's version";
+                        return vec![Outcome::refused(&META, name, reason)];
                     }
+                    // What was offered is told; what came of it is not known.
+                    let reason = "the client offers nothing newer; no ServerHello was captured";
+                    vec![unseen, only_offered(version, reason)]
                 }
-                _ => Outcome::not_observed(&META, NO_SERVER_HELLO),
-            }];
+                _ => vec![unseen],
+            };
         };
         let name = version_name(version);
         let Some(negotiated) = rank(version) else {
@@ -70,10 +68,16 @@ impl Audit for TlsVersion {
             .filter(|client| !client.supported_versions.is_empty())
             .and_then(|client| offered(client).min_by_key(|(rank, _)| *rank));
         if let Some((_, lowest)) = lowest.filter(|&(rank, _)| rank < min) {
-            let detail = format!("{} offered", version_name(lowest));
             let reason = "the client would accept an older version";
-            outcomes.push(Outcome::violated(&META, Severity::Info, detail, reason));
+            outcomes.push(only_offered(lowest, reason));
         }
         outcomes
     }
+}
+
+/// Worth knowing of the client, whatever is negotiated.
+fn only_offered(version: Version, reason: &'static str) -> Outcome {
+    let detail = format!("{} offered", version_name(version));
+    let told = Outcome::violated(&META, Severity::Info, detail, reason);
+    told.titled("TLS version below the minimum offered by the client, not negotiated")
 }

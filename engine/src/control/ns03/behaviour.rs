@@ -13,7 +13,7 @@ use super::authorization::META as AUTHORIZATION;
 use super::invalid_credential_accepted::META as INVALID_CREDENTIAL;
 use super::rate_limit::META as RATE_LIMIT;
 use super::{NO_ANSWER, credential, endpoint, is_authenticated, is_served};
-use crate::control::{Meta, Outcome, Severity};
+use crate::control::{Amount, Meta, Outcome, Severity, Unit};
 use crate::flow::FlowHead;
 use crate::policy::{Policy, RateLimit};
 use crate::proto::plain::http::{HttpTransaction, Text};
@@ -155,8 +155,13 @@ impl Behaviour {
                 Outcome::refused(&RATE_LIMIT, name, "503, where 429 would say why")
             }
             (Some(over), Some(status)) if status < 400 => {
-                let reason = format!("over {over}, and still answered {status}");
-                Outcome::violated(&RATE_LIMIT, Severity::Medium, name, reason)
+                let one = Amount {
+                    number: 1,
+                    at_least: false,
+                    unit: &REQUESTS,
+                };
+                let rest = format!(" over {over}, and still answered {status}");
+                Outcome::counted(&RATE_LIMIT, Severity::Medium, name, one, &rest)
             }
             (_, Some(_)) => Outcome::passed(&RATE_LIMIT),
         });
@@ -306,6 +311,12 @@ impl Behaviour {
         }
     }
 }
+
+static REQUESTS: Unit = Unit {
+    before: "",
+    one: "request was",
+    many: "requests were",
+};
 
 /// Most requests that the buckets remember together.
 fn max_remembered(policy: &Policy) -> usize {

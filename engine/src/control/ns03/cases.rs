@@ -320,18 +320,33 @@ fn cookies_and_protective_headers() {
     is("cookie", get, &with("Set-Cookie: theme=dark\n"), &[]);
     let all = "X-Content-Type-Options: nosniff\nX-Frame-Options: deny\nX-XSS-Protection: 1;mode=block\nStrict-Transport-Security: max-age=63072000; includeSubDomains; preload\nContent-Security-Policy: default-src 'none'; frame-ancestors 'none'\n";
     is("security_headers", get, &with(all), &["passed"]);
+    let over_tls = |answer: &str| {
+        let mut tx = transaction(get, Some(answer));
+        tx.decrypted = true;
+        says("security_headers", &Policy::built_in(), &tx)
+    };
+    assert_eq!(over_tls(&with(all)), ["passed"]);
     let weak = all.replace("63072000", "60").replace("nosniff", "sniff");
+    assert_eq!(
+        over_tls(&with(&weak)),
+        [
+            "warned Strict-Transport-Security different",
+            "warned X-Content-Type-Options different",
+        ]
+    );
+    assert_eq!(over_tls(OK).len(), 5);
+    // In plaintext it must be ignored (RFC 6797 section 8.1): nobody is asked for it.
     is(
         "security_headers",
         get,
         &with(&weak),
-        &[
-            "warned Strict-Transport-Security different",
-            "warned X-Content-Type-Options different",
-        ],
+        &["warned X-Content-Type-Options different"],
     );
     let tx = transaction(get, Some(OK));
-    assert_eq!(says("security_headers", &Policy::built_in(), &tx).len(), 5);
+    assert_eq!(says("security_headers", &Policy::built_in(), &tx).len(), 4);
+    let only = "api:\n  response_headers:\n    Strict-Transport-Security: max-age=1\n";
+    let only = Policy::from_yaml(only, "test").unwrap();
+    assert_eq!(says("security_headers", &only, &tx), [""; 0]);
 }
 
 #[test]

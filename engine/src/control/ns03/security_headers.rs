@@ -1,5 +1,7 @@
 //! An answer that lacks a header of `api.response_headers` or weakens its
-//! value. Source: RFC 6797, RFC 7034, CSP Level 3, Fetch (nosniff).
+//! value. Source: RFC 6797, RFC 7034, CSP Level 3, Fetch (nosniff). Outside TLS
+//! `Strict-Transport-Security` is asked of nobody: servers must not send it
+//! there, and clients ignore it (RFC 6797 §7.2, §8.1).
 
 use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
 use crate::policy::Policy;
@@ -14,7 +16,7 @@ static META: Meta = Meta {
     attack: &["T1189"],
     wants: Wants::Http,
     observable_with: "answers of an API, in plaintext or decrypted",
-    source: "RFC 6797; RFC 7034; CSP Level 3",
+    source: "RFC 6797 (over TLS alone: sections 7.2, 8.1); RFC 7034; CSP Level 3",
 };
 
 /// How an answer has a header that the policy asks for.
@@ -112,10 +114,14 @@ impl Audit for SecurityHeaders {
         let Some(status) = tx.status.filter(|status| *status >= 200 && *status != 304) else {
             return Vec::new();
         };
-        let outcomes: Vec<_> = policy
-            .api
-            .response_headers
-            .iter()
+        let headers = policy.api.response_headers.iter().filter(|(name, _)| {
+            tx.decrypted || !name.eq_ignore_ascii_case("strict-transport-security")
+        });
+        let mut asked = headers.peekable();
+        if asked.peek().is_none() {
+            return Vec::new();
+        }
+        let outcomes: Vec<_> = asked
             .filter_map(|(name, wanted)| {
                 let state = protection(tx, name, wanted);
                 if state == Protection::Ok {

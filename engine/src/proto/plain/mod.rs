@@ -107,6 +107,9 @@ pub struct HttpExchange {
     pub path: String,
     /// Status code of the answer, when seen.
     pub status: Option<u16>,
+    /// Whether it was answered by what certificates are judged by: an OCSP
+    /// response, a revocation list, an issuer's certificate.
+    pub pki: bool,
     /// For a redirect: scheme and host (lower case) of Location; path and query are dropped.
     pub location: Option<RedirectTarget>,
 }

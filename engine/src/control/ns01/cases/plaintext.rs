@@ -61,6 +61,15 @@ fn dns(messages: u64) -> PlaintextFacts {
     }
 }
 
+/// Exchanges whose answers are OCSP responses and the like.
+fn about_certificates(answers: &[(Option<u16>, Option<(&str, &str)>)]) -> PlaintextFacts {
+    let mut facts = http("a.example", answers);
+    for exchange in &mut facts.http {
+        exchange.pki = exchange.status == Some(200);
+    }
+    facts
+}
+
 fn unfinished() -> TlsHandshake {
     TlsHandshake {
         established: false,
@@ -163,6 +172,13 @@ fn of_plaintext() -> Vec<Case> {
         ),
         case(
             PLAINTEXT,
+            "status of certificates, as it is meant to be",
+            "",
+            about_certificates(&[SERVED, SERVED]),
+            &[],
+        ),
+        case(
+            PLAINTEXT,
             "HTTP only sent on",
             "",
             http("a.example", &[SENT_ON, SENT_ON]),
@@ -248,6 +264,23 @@ fn of_http_upgrade() -> Vec<Case> {
             "",
             http("a.example", &[SERVED]),
             &[failed(High, "a.example served")],
+        ),
+        case(
+            UPGRADE,
+            "status of certificates",
+            "",
+            about_certificates(&[SERVED, SERVED]),
+            &[warned(Info, "a.example pki")],
+        ),
+        case(
+            UPGRADE,
+            "status of certificates, and an error",
+            "",
+            about_certificates(&[SERVED, (Some(404), None)]),
+            &[
+                warned(Info, "a.example pki"),
+                failed(High, "a.example served"),
+            ],
         ),
         case(
             UPGRADE,

@@ -180,7 +180,7 @@ fn of_version() -> Vec<Case> {
             "offers TLS 1.1 at most, no answer",
             "",
             old(),
-            &[warned(Info, "TLS1.1 offered")],
+            &[NOT_OBSERVED, warned(Info, "TLS1.1 offered")],
         ),
         case(
             VERSION,
@@ -222,7 +222,7 @@ fn of_version() -> Vec<Case> {
             "an invented version among the offers",
             "",
             offers(&[0x0999, 0x0301]),
-            &[warned(Info, "TLS1.0 offered")],
+            &[NOT_OBSERVED, warned(Info, "TLS1.0 offered")],
         ),
         case(
             VERSION,

@@ -313,6 +313,9 @@ impl Reading {
                 let cx = &mut *scene.cx;
                 if bytes.len() > cx.limits.pki_body_bytes.saturating_sub(kept.len()) {
                     let kind = *kind;
+                    let begins = if kept.is_empty() { bytes } else { &**kept };
+                    let stated = tx.response.content_length;
+                    tx.is_pki = stated.is_some_and(|len| kind.is_begun_by(begins, len));
                     cx.anomalies
                         .note(AnomalyKind::HttpLimit, cx.ts, cx.packet, || {
                             format!("a body ({kind:?}) longer than limits.pki_body_bytes")
@@ -340,6 +343,7 @@ impl Reading {
             Self::Json(peek) => peek.finish(tx),
             Self::Pki { kept, kind } => {
                 if !kept.is_empty() {
+                    tx.is_pki = kind.is_begun_by(&kept, kept.len() as u64);
                     let bytes = kept.into();
                     let body = Box::new(PkiBody { kind, bytes });
                     scene.cx.rows.push(LiveRow::Pki(body));

@@ -22,6 +22,7 @@ pub(super) fn exchange(scene: &mut Scene<'_, '_>, tx: &HttpTransaction) -> Optio
         host: text(Text::Host),
         path: text(Text::Path).unwrap_or_default(),
         status: None,
+        pki: false,
         location: None,
     });
     Some(facts.http.len() - 1)
@@ -39,6 +40,13 @@ pub(super) fn answer(
         if (300..400).contains(&status) {
             known.location = head::value(fields, b"location").map(head::redirect);
         }
+    }
+}
+
+/// Notes what its answer's body turned out to be.
+pub(super) fn body(scene: &mut Scene<'_, '_>, index: Option<usize>, tx: &HttpTransaction) {
+    if let Some(known) = index.and_then(|at| scene.facts.http.get_mut(at)) {
+        known.pki = tx.is_pki;
     }
 }
 

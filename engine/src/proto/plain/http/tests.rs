@@ -508,6 +508,42 @@ fn bad_chunks_are_read_alike_for_any_split() {
     }
 }
 
+/// OCSP responses, lists and certificates are told by what they are, not by
+/// what their sender says alone.
+#[test]
+fn what_certificates_are_judged_by_is_known_by_type_and_content() {
+    let sequence = |inner: &[u8]| [&[0x30, 0x81, inner.len() as u8], inner].concat();
+    let status = sequence(&[&[0x0a, 1, 0][..], &[0; 140]].concat());
+    let signed = sequence(&[&[0x30, 0x81, 137][..], &[0; 137]].concat());
+    let longer = [&signed[..], b"x"].concat();
+    let (ocsp, crl, cert) = (
+        "application/ocsp-response",
+        "application/pkix-crl",
+        "application/pkix-cert",
+    );
+    for (name, kind, body, expected) in [
+        ("a response", ocsp, &status, true),
+        ("a list", crl, &signed, true),
+        ("a certificate", cert, &signed, true),
+        ("a list for a response", ocsp, &signed, false),
+        ("a response for a list", crl, &status, false),
+        ("more than it says", crl, &longer, false),
+        ("a page", crl, &b"<html>".to_vec(), false),
+        ("another type", "text/html", &status, false),
+    ] {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let turns = [
+            c("GET /x HTTP/1.1\r\nHost: a\r\n\r\n"),
+            s([head.as_bytes(), body].concat()),
+        ];
+        let facts = talk(&turns).plaintext.expect("plaintext");
+        assert_eq!(facts.http[0].pki, expected, "{name}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn any_split_gives_the_same_transactions(

@@ -429,6 +429,9 @@ pub struct HttpTransaction {
     pub grpc_status: Option<u16>,
     /// Whether a redirect leads to `https`.
     pub redirects_to_https: bool,
+    /// Whether the answer is what certificates are judged by, by its media type
+    /// and its first bytes.
+    pub is_pki: bool,
     /// Whether the target's authority named a user.
     pub has_userinfo: bool,
     /// What the client sent.

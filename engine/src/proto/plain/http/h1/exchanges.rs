@@ -336,6 +336,7 @@ impl Http1 {
         let mut doh = std::mem::take(&mut self.doh);
         if let Some(exchange) = self.message_ends(Role::Server) {
             peek.finish(scene, &mut exchange.tx, &mut doh, Role::Server);
+            facts::body(scene, exchange.index, &exchange.tx);
         }
         self.doh = doh;
         self.settle(scene);

@@ -406,6 +406,7 @@ impl Streams {
         let gap = stream.tx.oddities.has(Oddity::Gap);
         let peek = std::mem::take(&mut stream.peeks[from.index()]);
         peek.finish(scene, &mut stream.tx, &mut self.doh, from);
+        facts::body(scene, stream.index, &stream.tx);
         let sizes = match from {
             Role::Client => &mut stream.tx.request,
             Role::Server => &mut stream.tx.response,
