@@ -19,10 +19,15 @@ use crate::control::ns04::{
 use crate::error::Result;
 use crate::evidence::PacketRef;
 use crate::policy::Policy;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int16Type, Int32Type};
+use arrow_array::{ArrayRef, Int32Array, RecordBatch};
 use rayon::prelude::*;
 use read::{Group, Table};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Tables that detectors may read, in the order in which they are fed.
 const TABLES: [&str; 5] = [
@@ -197,12 +202,52 @@ fn wanted(working: &[Working], table: &'static str, counts: bool) -> Option<Tabl
         named.extend(["src_ip", "destination"]);
         plain.insert("resp_bytes");
     }
+    if table == "flows" && PORTS.iter().any(|port| plain.contains(port)) {
+        plain.insert("ip_proto");
+    }
     plain.extend(["capture", "flow_id", "ts", "first_frame", "first_offset"]);
     is_wanted.then(|| Table {
         name: table,
         plain: plain.into_iter().collect(),
         named: named.into_iter().collect(),
     })
+}
+
+/// Columns that hold type and code of an ICMP flow.
+const PORTS: [&str; 2] = ["src_port", "dst_port"];
+
+/// The same rows with port 0 for what has none: type and code of ICMP are no
+/// place that a finding could name.
+fn without_icmp_ports(batch: &RecordBatch) -> Cow<'_, RecordBatch> {
+    const ICMP: [i16; 2] = [1, 58];
+    let Some(protos) = batch
+        .column_by_name("ip_proto")
+        .and_then(|column| column.as_primitive_opt::<Int16Type>())
+        .filter(|protos| protos.values().iter().any(|proto| ICMP.contains(proto)))
+    else {
+        return Cow::Borrowed(batch);
+    };
+    let schema = batch.schema();
+    let columns = schema
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| {
+            let ports = column.as_primitive_opt::<Int32Type>();
+            match ports.filter(|_| PORTS.contains(&field.name().as_str())) {
+                Some(ports) => {
+                    let ports = ports.iter().zip(protos.values());
+                    let ports = ports.map(|(port, proto)| match ICMP.contains(proto) {
+                        true => Some(0),
+                        false => port,
+                    });
+                    Arc::new(ports.collect::<Int32Array>()) as ArrayRef
+                }
+                None => Arc::clone(column),
+            }
+        });
+    RecordBatch::try_new(Arc::clone(&schema), columns.collect())
+        .map_or(Cow::Borrowed(batch), Cow::Owned)
 }
 
 /// One pass over one table of one run.
@@ -236,7 +281,8 @@ impl Pass<'_> {
     fn feed(&mut self, table: &Table, group: &Group) -> Result<()> {
         for batch in &group.batches {
             let ids = group.numbered(batch, table, self.names)?;
-            let rows = Rows::new(table.name, batch, &ids, self.names, self.first_capture);
+            let batch = without_icmp_ports(batch);
+            let rows = Rows::new(table.name, &batch, &ids, self.names, self.first_capture);
             if let Some(population) = &mut self.population {
                 let (src, to) = (rows.ids("src_ip"), rows.ids("destination"));
                 let (answer, places) = (rows.ints("resp_bytes"), rows.places());
@@ -254,5 +300,33 @@ impl Pass<'_> {
             });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::Int16Array;
+
+    #[test]
+    fn type_and_code_of_icmp_are_no_ports() {
+        let columns = |protos: Vec<i16>| {
+            let ports: ArrayRef = Arc::new(Int32Array::from(vec![3, 443, 128]));
+            let protos: ArrayRef = Arc::new(Int16Array::from(protos));
+            let flow: ArrayRef = Arc::new(Int32Array::from(vec![7, 8, 9]));
+            let columns = [("dst_port", ports), ("ip_proto", protos), ("flow", flow)];
+            RecordBatch::try_from_iter(columns).unwrap()
+        };
+        let told = |protos| {
+            let batch = columns(protos);
+            let without = without_icmp_ports(&batch);
+            let column = |name| {
+                let column = without.column_by_name(name).unwrap();
+                column.as_primitive::<Int32Type>().values().to_vec()
+            };
+            (column("dst_port"), column("flow"))
+        };
+        assert_eq!(told(vec![1, 6, 58]), (vec![0, 443, 0], vec![7, 8, 9]));
+        assert_eq!(told(vec![17, 6, 6]), (vec![3, 443, 128], vec![7, 8, 9]));
     }
 }

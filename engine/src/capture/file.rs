@@ -3,6 +3,7 @@
 use super::cut::PcapCutter;
 use super::damage::{self, Damage, DamagePlace, Detour};
 use super::map::Mapping;
+use super::name::text_of;
 use super::pcapng::{self, Interface, Section};
 use super::sections::{DecryptionSecrets, Extras, NgCut, ResolvedName, Sections};
 use super::stream::{self, Compression, CutChunk, Settings, Shared, Stream};
@@ -522,11 +523,11 @@ impl CaptureFile {
             .damage
             .sort_by_key(|damage| (damage.first.offset, damage.kind));
         let Totals { sum, damage } = self.total;
-        let path = self.path.to_string_lossy().into_owned();
+        let path = text_of(&self.path);
         let file_name = self
             .path
             .file_name()
-            .map_or_else(|| path.clone(), |name| name.to_string_lossy().into_owned());
+            .map_or_else(|| path.clone(), |name| text_of(Path::new(name)));
         let mut summary = CaptureSummary {
             file_name,
             path,

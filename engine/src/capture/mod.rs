@@ -20,6 +20,7 @@ mod damage;
 mod discover;
 mod file;
 mod map;
+mod name;
 mod pcap;
 mod pcapng;
 mod resync;
@@ -32,6 +33,7 @@ pub use damage::{Damage, DamagePlace};
 pub use discover::{Discovery, discover};
 pub use file::{Batch, CaptureFile, Chunk, Finished};
 pub use map::Mapping;
+pub use name::text_of;
 pub use sections::{DecryptionSecrets, Extras, ResolvedName};
 pub use walk::Walked;
 

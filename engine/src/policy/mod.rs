@@ -87,7 +87,7 @@ impl Policy {
         let only_comments = text
             .lines()
             .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
-        let shape: Shape = if only_comments {
+        let mut shape: Shape = if only_comments {
             Shape::default()
         } else {
             serde_saphyr::from_str(text).map_err(|error| {
@@ -97,14 +97,21 @@ impl Policy {
                 refuse(line, column, explain(&error, text, line))
             })?
         };
+        // Written out in the effective policy, whoever left it out.
+        for pattern in &mut shape.monitoring.network.patterns.command_and_control {
+            if pattern.pattern == C2Kind::PeriodicBeaconing {
+                pattern.key.get_or_insert_default();
+                pattern.explained.get_or_insert_default();
+            }
+        }
         let problems = problems(&shape);
         if let Some((key, _)) = problems.first() {
-            let line = line_of(text, key);
+            let (line, column) = place_of(text, key);
             let message: Vec<String> = problems
                 .iter()
                 .map(|(key, message)| format!("{key}: {message}"))
                 .collect();
-            return Err(refuse(line, u64::from(line > 0), message.join("; ")));
+            return Err(refuse(line, column, message.join("; ")));
         }
         Ok(shape.into())
     }
@@ -220,7 +227,7 @@ fn line_before(text: &str, key: &str, line: u64) -> u64 {
 /// The line on which an item of the list below a dotted key stands; the key's
 /// own line where the item is not found, 0 where neither is.
 pub fn line_of_item(text: &str, key: &str, item: &str) -> u64 {
-    let start = line_of(text, key);
+    let (start, _) = place_of(text, key);
     let skipped = usize::try_from(start.saturating_sub(1)).unwrap_or_default();
     let mut lines = text.lines().zip(1_u64..).skip(skipped);
     lines
@@ -257,16 +264,26 @@ fn key_path(text: &str, line: u64) -> String {
     keys.join(".")
 }
 
-/// The line on which the last part of a dotted key stands; 0 when it does not.
-fn line_of(text: &str, key: &str) -> u64 {
+/// Line and column at which the last part of a dotted key stands, below its
+/// parents where they are written out; 0 for both when it does not.
+fn place_of(text: &str, key: &str) -> (u64, u64) {
     let last = key.rsplit('.').next().unwrap_or(key);
-    let found = text.lines().position(|line| {
+    let begins = |line: &str| {
         let line = line.trim_start().trim_start_matches("- ");
         line.strip_prefix(last)
             .is_some_and(|rest| rest.trim_start().starts_with(':'))
-    });
-    let found = found.or_else(|| text.lines().position(|line| names_within(line, last)));
-    found.map_or(0, |index| index as u64 + 1)
+    };
+    let numbered = || text.lines().zip(1_u64..);
+    let found = numbered()
+        .find(|(line, number)| begins(line) && key_path(text, *number) == key)
+        .or_else(|| numbered().find(|(line, _)| begins(line)))
+        .or_else(|| numbered().find(|(line, _)| names_within(line, last)));
+    let Some((line, number)) = found else {
+        return (0, 0);
+    };
+    let before = line.find(last).and_then(|at| line.get(..at));
+    let column = before.map_or(0, |before| before.chars().count() as u64);
+    (number, column + 1)
 }
 
 /// Whether a line has the key in a mapping on one line, `{key: value}`, or in
@@ -474,6 +491,47 @@ mod tests {
         for text in ["", "# nothing\n\n", "network:\n  tls:\n    enabled: true\n"] {
             assert_eq!(*Policy::from_yaml(text, "x").unwrap(), *Policy::built_in());
         }
+    }
+
+    #[test]
+    fn a_problem_is_told_with_its_place() {
+        for (text, place) in [
+            (
+                "network:\n  tls:\n    min_version: TLS1.3\n    preferred_version: TLS1.2\n",
+                (4, 5),
+            ),
+            ("limits:\n    udp_idle_seconds: 0\n", (2, 5)),
+            ("limits: {udp_idle_seconds: 0}\n", (1, 10)),
+            (
+                "# udp_idle_seconds: 1\n\nlimits:\n  udp_idle_seconds: 0\n",
+                (4, 3),
+            ),
+        ] {
+            let error = Policy::from_yaml(text, "p.yaml").unwrap_err();
+            let Error::Policy { line, column, .. } = error else {
+                panic!("{error}")
+            };
+            assert_eq!((line, column), place, "{text}");
+        }
+    }
+
+    /// The key by which beacons are grouped is told, also where it was left out.
+    #[test]
+    fn the_effective_policy_has_every_key() {
+        let beacons = "monitoring:\n  network:\n    patterns:\n      command_and_control:\n        - pattern: periodic_beaconing\n";
+        for text in ["", beacons] {
+            let yaml = Policy::from_yaml(text, "p").unwrap().to_yaml();
+            assert_eq!(
+                yaml.matches("key: source_destination_port").count(),
+                1,
+                "{yaml}"
+            );
+        }
+        let built_in = Policy::built_in().to_yaml();
+        assert_eq!(
+            Policy::from_yaml(&built_in, "p").unwrap().to_yaml(),
+            built_in
+        );
     }
 
     #[track_caller]

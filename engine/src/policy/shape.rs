@@ -477,15 +477,15 @@ mapping! {
                 pattern: C2Kind::PeriodicBeaconing,
                 description: "Regular connections to one destination".to_owned(),
                 interval_variance_threshold: Some(0.1),
-                key: BeaconKey::default(),
-                explained: Explained::default(),
+                key: Some(BeaconKey::default()),
+                explained: Some(Explained::default()),
             },
             C2Pattern {
                 pattern: C2Kind::DomainGeneration,
                 description: "Generated domain names".to_owned(),
                 interval_variance_threshold: None,
-                key: BeaconKey::default(),
-                explained: Explained::default(),
+                key: None,
+                explained: None,
             },
         ],
     }
@@ -538,11 +538,11 @@ pub struct C2Pattern {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval_variance_threshold: Option<f64>,
     /// Whose connections make one series.
-    #[serde(default, skip_serializing_if = "BeaconKey::is_default")]
-    pub key: BeaconKey,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<BeaconKey>,
     /// What becomes of a finding of the literal rule that is explained.
-    #[serde(default, skip_serializing_if = "Explained::is_default")]
-    pub explained: Explained,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explained: Option<Explained>,
 }
 
 /// What becomes of a finding of the literal rule that strong evidence explains.
@@ -556,12 +556,6 @@ pub enum Explained {
     Suppressed,
 }
 
-impl Explained {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// Whose connections make one series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -571,12 +565,6 @@ pub enum BeaconKey {
     SourceDestinationPort,
     /// Those of all sources to a destination.
     Destination,
-}
-
-impl BeaconKey {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// Patterns of command and control.

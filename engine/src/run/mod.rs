@@ -632,7 +632,7 @@ fn anomaly_of(capture: u32, damage: Damage) -> Anomaly {
 }
 
 fn unreadable(path: &std::path::Path, error: &Error) -> CaptureSummary {
-    let path = path.to_string_lossy().into_owned();
+    let path = crate::capture::text_of(path);
     let file_name = path.rsplit('/').next().unwrap_or(&path).to_owned();
     CaptureSummary {
         path,

@@ -7,7 +7,7 @@
 
 use super::Observer;
 use crate::anomaly::{Anomaly, AnomalyKind, AnomalyLog, Repeats};
-use crate::capture::{CaptureFile, DecryptionSecrets};
+use crate::capture::{CaptureFile, DecryptionSecrets, text_of};
 use crate::evidence::PacketRef;
 use crate::policy::Limits;
 use crate::proto::secrets::{KeyLog, Source, Taken};
@@ -39,11 +39,17 @@ impl KeyLogs {
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or is larger than 256 MiB.
+    /// When it cannot be read, is larger than 256 MiB, or holds something and no
+    /// secret: it is something else than a key log.
     pub fn read(&mut self, name: String, from: impl Read) -> std::io::Result<()> {
         let shared = || std::io::Error::other("is read while a run uses the others");
         let log = Arc::get_mut(&mut self.log).ok_or_else(shared)?;
         let taken = log.read(from, MAX_KEY_LOG, Source::KeyLog)?;
+        if taken.secrets == 0 && taken.left_out == 0 && taken.malformed > 0 {
+            return Err(std::io::Error::other(
+                "no line of it is a secret (SSLKEYLOGFILE format)",
+            ));
+        }
         self.files.push((name, taken));
         Ok(())
     }
@@ -82,7 +88,7 @@ impl<'o> Secrets<'o> {
             all.note(*taken, Source::KeyLog, PacketRef::default(), name);
         }
         for (capture, file) in (0_u32..).zip(files) {
-            let name = file.path().to_string_lossy();
+            let name = text_of(file.path());
             all.blocks(capture, &file.secrets_ahead(), |_| Source::Block, &name);
         }
         all
@@ -91,7 +97,7 @@ impl<'o> Secrets<'o> {
     /// Those of a stream's blocks that have passed since.
     pub(super) fn pass(&mut self, capture: u32, file: &mut CaptureFile) {
         let new = file.secrets_passing();
-        let name = file.path().to_string_lossy().into_owned();
+        let name = text_of(file.path());
         let passing = |offset| Source::Passing { capture, offset };
         self.blocks(capture, &new, passing, &name);
     }

@@ -63,8 +63,8 @@ impl Behaviour for PeriodicBeaconing {
         let allowlist = destinations.allowlist.as_deref().unwrap_or_default();
         Ok(Box::new(Looking {
             threshold: pattern.interval_variance_threshold.unwrap_or(0.1),
-            explains_literal: pattern.explained == Explained::Suppressed,
-            by_destination: pattern.key == BeaconKey::Destination,
+            explains_literal: pattern.explained == Some(Explained::Suppressed),
+            by_destination: pattern.key == Some(BeaconKey::Destination),
             alert_on_local: destinations.alert_on_local,
             allowlist: Allowlist::new(allowlist),
             most_found: policy.limits.max_findings,
