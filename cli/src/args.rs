@@ -406,7 +406,8 @@ Examples:
   nsforensics findings nsforensics-out/RUN --key-file nsforensics.key
   nsforensics findings nsforensics-out/RUN --check NS-04 --severity medium
   nsforensics findings nsforensics-out/RUN --host 10.20.0.7 --csv > findings.csv
-  nsforensics findings nsforensics-out/RUN --json | jq '.findings[].explanation'")]
+  nsforensics findings nsforensics-out/RUN --json | jq '.findings[].explanation'
+  nsforensics findings nsforensics-out/RUN --anomalies")]
 pub struct Findings {
     /// Run folder
     #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
@@ -431,6 +432,13 @@ pub struct Findings {
     /// Also what was suppressed, each with its reason
     #[arg(long, help_heading = "Selection")]
     pub suppressed: bool,
+    /// Instead of findings, what was odd or damaged in the captures and their flows
+    #[arg(
+        long,
+        conflicts_with_all = ["checks", "severity", "host", "ids", "suppressed", "csv"],
+        help_heading = "Selection"
+    )]
+    pub anomalies: bool,
     /// Keys to verify with.
     #[command(flatten)]
     pub keys: VerifyingKeys,

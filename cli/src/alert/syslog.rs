@@ -175,7 +175,11 @@ impl Channel for Syslog {
     fn send(&mut self, letters: &[Letter]) -> Sent {
         match self.try_send(letters) {
             Ok(how) => Sent::Delivered(how),
-            Err(error) => Sent::Later(said(&error), None),
+            // A socket of this machine is no secret, unlike a URL with a token.
+            Err(error) => match &self.address {
+                Address::Local(path) => Sent::Later(format!("{path}: {}", said(&error)), None),
+                _ => Sent::Later(said(&error), None),
+            },
         }
     }
 }

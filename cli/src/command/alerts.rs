@@ -368,10 +368,16 @@ fn standing(contents: &JournalContents) -> Vec<Delivered> {
                 destination: name.clone(),
                 delivered: contents.queued.len() as u64 - owed,
                 owed,
-                reason: failure.clone().filter(|_| owed > 0),
+                reason: (owed > 0).then(|| failure.clone().unwrap_or_else(not_tried)),
             }
         })
         .collect()
+}
+
+/// Of a destination that the journal knows nothing of but what it is owed: it
+/// could not be used, or time ran out before its turn.
+fn not_tried() -> String {
+    "not tried yet: `alerts deliver` tries, or says why it cannot".to_owned()
 }
 
 fn status(
@@ -450,9 +456,6 @@ fn finish(told: &[Told], json: bool, screen: &Screen) -> Result<Outcome> {
         render::text(told, screen)
     })?;
     let of = |state| told.iter().filter(move |told| told.state == state);
-    if of(State::Broken).next().is_some() {
-        return Ok(Outcome::Found);
-    }
     let undone: Vec<String> = of(State::Unchecked)
         .map(|told| {
             let run = escape::line(&told.run.to_string_lossy());
@@ -460,12 +463,15 @@ fn finish(told: &[Told], json: bool, screen: &Screen) -> Result<Outcome> {
             format!("{run}: {}", escape::block(why).replace('\n', " "))
         })
         .collect();
-    if !undone.is_empty() {
-        bail!("{}", undone.join("; "));
+    // What is broken or owed among those that could be looked at outweighs it.
+    let is_found = of(State::Broken).next().is_some() || of(State::Intact).any(Told::owes);
+    match (undone.is_empty(), is_found) {
+        (true, false) => Ok(Outcome::Clean),
+        (true, true) => Ok(Outcome::Found),
+        (false, true) => {
+            undone.iter().for_each(|why| crate::logs::complain(why));
+            Ok(Outcome::Found)
+        }
+        (false, false) => bail!("{}", undone.join("; ")),
     }
-    Ok(if told.iter().any(Told::owes) {
-        Outcome::Found
-    } else {
-        Outcome::Clean
-    })
 }

@@ -68,7 +68,9 @@ pub fn run(
         version = env!("CARGO_PKG_VERSION"),
         key_id = key.id(),
         out = %arguments.results.out.display(),
-        threads = arguments.threads,
+        threads = arguments
+            .threads
+            .map_or_else(cores, usize::from),
         "start"
     );
     for input in &arguments.captures {
@@ -120,14 +122,18 @@ pub fn run(
         )
     } else {
         let key_file = arguments.key.key_file.as_deref();
-        let mut text = summary::summary(&report, request.hash, key_file, screen);
-        if let (Some(set), Some(told)) = (&request.rules, &report.rules) {
-            text.push_str(&rules::section(&set.rules, told, &report.findings, screen));
-        }
-        if let Some(told) = &told {
-            text.push_str(&alerts::section(told, key_file, screen));
-        }
-        text
+        let rules = rules::sections(request.rules.as_ref(), &report, screen);
+        let alerts = told
+            .as_ref()
+            .map(|told| alerts::section(told, key_file, screen));
+        let beside = summary::Beside {
+            policy: &request.policy_name,
+            hashed: request.hash,
+            key_file,
+            rules: &rules,
+            alerts: alerts.as_deref().unwrap_or_default(),
+        };
+        summary::summary(&report, beside, screen)
     };
     screen::print(&text)?;
     let found = arguments
@@ -139,6 +145,11 @@ pub fn run(
     } else {
         Outcome::Clean
     })
+}
+
+/// Threads of a run that was given no number.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// What is said of a run that did not come to its end.

@@ -2,13 +2,14 @@
 
 use crate::Outcome;
 use crate::args::{Audit as Arguments, AuditFormat};
-use crate::render::audit::{self, Audit};
+use crate::render::audit::{self, Audit, FoundByRule};
 use crate::render::junit;
 use crate::sandbox;
 use crate::screen::{self, Screen};
 use crate::secret::{EnvironmentKey, keys_at_hand};
 use crate::selection::select;
 use anyhow::Result;
+use nsforensics_engine::finding::Finding;
 use nsforensics_engine::seal::{self, Key};
 use nsforensics_engine::table::read;
 use std::path::Path;
@@ -25,7 +26,9 @@ pub fn run(
         return Ok(Outcome::Found);
     };
     let verdicts = read::verdicts(&report.folder)?;
+    let findings = read::findings(&report.folder)?;
     let audit = Audit {
+        rules: found_by_rules(&findings),
         run_id: report.run_id.unwrap_or_default(),
         key_id: report
             .seals
@@ -46,6 +49,33 @@ pub fn run(
     } else {
         Outcome::Clean
     })
+}
+
+/// What rules of the user found, open, by rule.
+fn found_by_rules(findings: &[Finding]) -> Vec<FoundByRule> {
+    let mut rules: Vec<FoundByRule> = Vec::new();
+    let of_rules = findings
+        .iter()
+        .filter(|finding| finding.check_id.starts_with("RULE."));
+    for finding in of_rules.filter(|finding| finding.is_open()) {
+        match rules
+            .iter_mut()
+            .find(|rule| rule.check_id == finding.check_id)
+        {
+            Some(rule) => {
+                rule.findings += 1;
+                rule.worst_severity = rule.worst_severity.max(finding.severity);
+            }
+            None => rules.push(FoundByRule {
+                check_id: finding.check_id,
+                title: finding.title.clone(),
+                worst_severity: finding.severity,
+                findings: 1,
+            }),
+        }
+    }
+    rules.sort_by_key(|rule| (std::cmp::Reverse(rule.worst_severity), rule.check_id));
+    rules
 }
 
 /// What became of a run's verification.

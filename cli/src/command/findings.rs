@@ -1,8 +1,10 @@
-//! `findings`: the seal first, then every finding that was asked for.
+//! `findings`: the seal first, then every finding that was asked for, or every
+//! anomaly.
 
 use super::audit::intact;
 use crate::Outcome;
 use crate::args::Findings as Arguments;
+use crate::render::anomalies::{self, Anomalies};
 use crate::render::findings::{self, Listing};
 use crate::sandbox;
 use crate::screen::{self, Screen};
@@ -22,6 +24,17 @@ pub fn run(
     let Some(report) = intact(&arguments.run, &keys)? else {
         return Ok(Outcome::Found);
     };
+    if arguments.anomalies {
+        let captures = read::captures(&report.folder)?;
+        let mut all = Anomalies::new(report.run_id.unwrap_or_default(), captures);
+        read::anomalies(&report.folder, |row| all.add(row))?;
+        screen::print(&if arguments.json.json {
+            anomalies::json(&all)?
+        } else {
+            anomalies::text(&all, screen)
+        })?;
+        return Ok(Outcome::Clean);
+    }
     let all = read::findings(&report.folder)?;
     refuse_unfindable(&read::verdicts(&report.folder)?, &all, &arguments.checks)?;
     let wanted = Wanted {

@@ -145,18 +145,22 @@ pub fn run(
     } else if arguments.results.quiet {
         format!("{}\n", escape::line(&report.folder.to_string_lossy()))
     } else {
-        let mut text = format!(
-            "Judged again from the tables of run {}\n\n",
-            escape::line(&request.manifest.run_id)
-        );
-        text.push_str(&summary::summary(&report, true, key_file, screen));
-        if let (Some(set), Some(told)) = (&request.rules, &report.rules) {
-            text.push_str(&rules::section(&set.rules, told, &report.findings, screen));
-        }
-        if let Some(told) = &told {
-            text.push_str(&alerts::section(told, key_file, screen));
-        }
-        text
+        let rules = rules::sections(request.rules.as_ref(), &report, screen);
+        let alerts = told
+            .as_ref()
+            .map(|told| alerts::section(told, key_file, screen));
+        let beside = summary::Beside {
+            policy: &request.policy_name,
+            hashed: true,
+            key_file,
+            rules: &rules,
+            alerts: alerts.as_deref().unwrap_or_default(),
+        };
+        format!(
+            "Judged again from the tables of run {}\n\n{}",
+            escape::line(&request.manifest.run_id),
+            summary::summary(&report, beside, screen)
+        )
     };
     screen::print(&text)?;
     let is_found = arguments

@@ -1,11 +1,12 @@
 //! What `audit` prints: text and JSON. JUnit has a room of its own.
 
 use super::json::{TOOL, Tool, VerdictView};
-use super::{heading, verdict_table};
+use super::{WARNINGS_ALONE, heading, is_warnings_alone, labelled, verdict_table};
 use crate::args::Level;
 use crate::escape;
-use crate::screen::Screen;
+use crate::screen::{self, Screen};
 use crate::selection::Selected;
+use nsforensics_engine::control::Severity;
 use nsforensics_engine::finding::{Verdict, VerdictKind};
 use serde::Serialize;
 
@@ -20,6 +21,22 @@ pub struct Audit {
     pub level: Option<Level>,
     /// In the run's order: controls, each with its checks.
     pub selected: Vec<Selected>,
+    /// What the user's rules found, worst first: listed, never counted, since no
+    /// control asks for it.
+    pub rules: Vec<FoundByRule>,
+}
+
+/// What one of the user's rules found.
+#[derive(Clone, Debug)]
+pub struct FoundByRule {
+    /// Such as `RULE.name`.
+    pub check_id: &'static str,
+    /// What it is called.
+    pub title: String,
+    /// Of its findings.
+    pub worst_severity: Severity,
+    /// How many, open ones.
+    pub findings: u64,
 }
 
 impl Audit {
@@ -61,6 +78,20 @@ pub fn text(audit: &Audit, screen: &Screen) -> String {
         .map(|selected| (&selected.verdict, remarks(audit, selected)))
         .collect();
     verdict_table(&mut out, screen, &rows);
+    if !audit.rules.is_empty() {
+        let told = "what rules of your own found; no verdict counts it";
+        heading(&mut out, screen, "RULES", told);
+        for rule in &audit.rules {
+            let text = format!(
+                "{} {}: {}",
+                escape::line(rule.check_id),
+                escape::line(&rule.title),
+                screen::counted(rule.findings, "finding", "findings")
+            );
+            let label = rule.worst_severity.name().to_uppercase();
+            labelled(&mut out, screen, &label, 8, &text);
+        }
+    }
     out
 }
 
@@ -80,6 +111,9 @@ fn remarks(audit: &Audit, selected: &Selected) -> Vec<String> {
             remarks.push(format!("listed only: {} does not require it", level.name()));
         }
     }
+    if is_warnings_alone(verdict) {
+        remarks.push(WARNINGS_ALONE.to_owned());
+    }
     if verdict.verdict != VerdictKind::Pass && !verdict.reason.is_empty() {
         remarks.push(escape::line(&verdict.reason));
     }
@@ -95,6 +129,15 @@ struct AuditDocument<'a> {
     level: Option<&'static str>,
     result: &'static str,
     verdicts: Vec<SelectedView<'a>>,
+    rules: Vec<RuleView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct RuleView<'a> {
+    check_id: &'a str,
+    title: &'a str,
+    worst_severity: &'static str,
+    findings: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -121,6 +164,16 @@ pub fn json(audit: &Audit) -> anyhow::Result<String> {
                 verdict: VerdictView::new(&selected.verdict),
             })
             .collect(),
+        rules: audit
+            .rules
+            .iter()
+            .map(|rule| RuleView {
+                check_id: rule.check_id,
+                title: &rule.title,
+                worst_severity: rule.worst_severity.name(),
+                findings: rule.findings,
+            })
+            .collect(),
     })
 }
 
@@ -145,6 +198,12 @@ mod tests {
             key_id: "k1-5c0ffee5c0ffee12".to_owned(),
             level,
             selected: crate::selection::select(verdicts, level, &[]).expect("something to audit"),
+            rules: vec![FoundByRule {
+                check_id: "RULE.night_uploads",
+                title: "Uploads at night".to_owned(),
+                worst_severity: Severity::High,
+                findings: 2,
+            }],
         }
     }
 

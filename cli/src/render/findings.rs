@@ -44,7 +44,8 @@ pub enum Depth {
 pub struct Files<'a>(pub Vec<&'a str>);
 
 impl Files<'_> {
-    fn name(&self, capture: u32) -> String {
+    /// A name as it is told.
+    pub fn name(&self, capture: u32) -> String {
         let at = usize::try_from(capture).ok();
         match at.and_then(|at| self.0.get(at)) {
             Some(&"-") => "standard input".to_owned(),

@@ -142,6 +142,7 @@ mod tests {
             run_id: "20260101T120000Z-7f3a91".to_owned(),
             key_id: "k1-5c0ffee5c0ffee12".to_owned(),
             level: Some(Level::L2),
+            rules: Vec::new(),
             selected: crate::selection::select(verdicts, Some(Level::L2), &[]).expect("something"),
         }
     }

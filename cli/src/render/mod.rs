@@ -2,6 +2,7 @@
 //! words; nothing here decides anything.
 
 pub mod alerts;
+pub mod anomalies;
 pub mod audit;
 pub mod findings;
 pub mod json;
@@ -77,7 +78,10 @@ fn span(first: CaptureTime, last: CaptureTime) -> String {
 
 /// `name:443`, `[2001:db8::1]:443`.
 fn endpoint(host: &str, port: u16) -> String {
-    if matches!(host.parse(), Ok(IpAddr::V6(_))) {
+    // ICMP has none, and several are no one's.
+    if port == 0 {
+        escape::line(host)
+    } else if matches!(host.parse(), Ok(IpAddr::V6(_))) {
         format!("[{host}]:{port}")
     } else {
         format!("{}:{port}", escape::line(host))
@@ -127,6 +131,14 @@ pub fn shell_word(path: &Path) -> String {
         return text.into_owned();
     }
     format!("'{}'", escape::line(&text).replace('\'', "'\\''"))
+}
+
+/// Said of a pass that rests on nothing that held.
+const WARNINGS_ALONE: &str = "warnings alone: nothing failed, and nothing was seen to hold";
+
+/// Whether a verdict is a pass for want of anything worse than warnings.
+fn is_warnings_alone(verdict: &Verdict) -> bool {
+    verdict.verdict == VerdictKind::Pass && verdict.passed == 0 && verdict.refused == 0
 }
 
 /// The counts of a verdict, in the words and order that all tables use.
@@ -241,6 +253,7 @@ mod tests {
     fn addresses_and_ports_can_be_told_apart() {
         assert_eq!(endpoint("2001:db8::1", 443), "[2001:db8::1]:443");
         assert_eq!(endpoint("192.0.2.1", 80), "192.0.2.1:80");
+        assert_eq!(endpoint("2001:db8::1", 0), "2001:db8::1");
         assert_eq!(endpoint("a\x1b.example", 80), "a\\x1b.example:80");
     }
 

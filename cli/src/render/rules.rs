@@ -5,11 +5,20 @@ use super::{heading, labelled};
 use crate::escape;
 use crate::screen::{self, Screen};
 use nsforensics_engine::finding::Finding;
-use nsforensics_engine::rule::{ProblemKind, Rules, Told};
+use nsforensics_engine::rule::{ProblemKind, RuleSet, Rules, Told};
+use nsforensics_engine::run::Report;
 use std::cmp::Reverse;
 
 /// Rules that are listed.
 const LISTED: usize = 20;
+
+/// The section of a run's summary; nothing where no rules were given.
+pub fn sections(asked: Option<&RuleSet>, report: &Report, screen: &Screen) -> String {
+    let both = asked.zip(report.rules.as_ref());
+    both.map_or_else(String::new, |(asked, told)| {
+        section(&asked.rules, told, &report.findings, screen)
+    })
+}
 
 /// The section of the summary.
 pub fn section(rules: &Rules, told: &Told, findings: &[Finding], screen: &Screen) -> String {

@@ -2,7 +2,9 @@
 //! worst findings, what could not be seen, and where the results lie.
 
 use super::findings::{Depth, Files, block, by_severity};
-use super::{counts, heading, labelled, shell_word, verdict_table};
+use super::{
+    WARNINGS_ALONE, counts, heading, is_warnings_alone, labelled, shell_word, verdict_table,
+};
 use crate::escape;
 use crate::screen::{self, Screen, Tone};
 use nsforensics_engine::anomaly::Anomaly;
@@ -26,15 +28,32 @@ const NAMED_STRAYS: usize = 3;
 /// Kinds of damage named for one file.
 const NAMED_ANOMALIES: usize = 6;
 
-/// The summary of a run. `key_file` is what sealed it, where it was a file.
-pub fn summary(report: &Report, hashed: bool, key_file: Option<&Path>, screen: &Screen) -> String {
+/// What a summary says beside the report.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'a> {
+    /// What it was judged by.
+    pub policy: &'a str,
+    /// Whether the inputs were hashed.
+    pub hashed: bool,
+    /// What sealed it, where that was a file.
+    pub key_file: Option<&'a Path>,
+    /// The section on the user's rules, where there are any.
+    pub rules: &'a str,
+    /// The section on alerts, where any are wanted.
+    pub alerts: &'a str,
+}
+
+/// The summary of a run.
+pub fn summary(report: &Report, beside: Beside<'_>, screen: &Screen) -> String {
     let mut out = String::with_capacity(8 << 10);
     headline(&mut out, report, screen);
-    captures(&mut out, report, hashed, screen);
-    verdicts(&mut out, report, screen);
+    captures(&mut out, report, beside.hashed, screen);
+    verdicts(&mut out, report, beside.policy, screen);
     findings(&mut out, report, screen);
+    out.push_str(beside.rules);
     not_seen(&mut out, report, screen);
-    results(&mut out, report, key_file, screen);
+    out.push_str(beside.alerts);
+    results(&mut out, report, beside.key_file, screen);
     out.trim_start_matches('\n').to_owned()
 }
 
@@ -130,8 +149,13 @@ fn in_words(verdict: &Verdict) -> String {
     if words.is_empty() {
         "nothing to judge".to_owned()
     } else {
+        let none_held = if is_warnings_alone(verdict) {
+            "none held, "
+        } else {
+            ""
+        };
         format!(
-            "{}: {}",
+            "{}: {none_held}{}",
             screen::counted(verdict.evaluated, "judgement", "judgements"),
             words.join(", ")
         )
@@ -145,11 +169,14 @@ pub fn total(report: &Report, of: fn(&CaptureSummary) -> u64) -> u64 {
 
 fn captures(out: &mut String, report: &Report, hashed: bool, screen: &Screen) {
     let packets = total(report, |capture| capture.packets);
-    let size = total(report, |capture| capture.size_bytes);
+    let stored = total(report, |capture| capture.size_bytes);
+    let inflated = total(report, |capture| {
+        capture.size_uncompressed_bytes.max(capture.size_bytes)
+    });
     let mut read = format!(
         "{}, {}",
         screen::counted(packets, "packet", "packets"),
-        screen::bytes(size)
+        sizes(stored, inflated)
     );
     let first = report
         .captures
@@ -187,12 +214,12 @@ fn captures(out: &mut String, report: &Report, hashed: bool, screen: &Screen) {
         let cells = named.iter().filter_map(|row| row.get(column));
         cells.map(|cell| screen::width(cell)).max().unwrap_or(0)
     };
-    let (formats, packets, sizes) = (widest(1), widest(2), widest(3));
+    let (formats, packets, size_columns) = (widest(1), widest(2), widest(3));
     let names = widest(0).min(
         screen
             .columns
-            .saturating_sub(2 + 6 + formats + packets + sizes)
-            .max(24),
+            .saturating_sub(2 + 6 + formats + packets + size_columns)
+            .max(16),
     );
     for (row, (capture, [name, format, packet_count, size])) in shown.iter().zip(&named).enumerate()
     {
@@ -201,7 +228,7 @@ fn captures(out: &mut String, report: &Report, hashed: bool, screen: &Screen) {
             screen::pad(&screen::shorten(name, names), names),
             screen::pad(format, formats),
             screen::pad_left(packet_count, packets),
-            screen::pad_left(size, sizes),
+            screen::pad_left(size, size_columns),
         ));
         for remark in damage(row, capture, &report.capture_anomalies) {
             let mark = screen.paint(Tone::Warning, "!");
@@ -282,8 +309,18 @@ fn columns_of(capture: &CaptureSummary) -> [String; 4] {
         name,
         escape::line(&capture.format),
         screen::counted(capture.packets, "packet", "packets"),
-        screen::bytes(capture.size_bytes),
+        sizes(capture.size_bytes, capture.size_uncompressed_bytes),
     ]
+}
+
+/// What is stored, and what it inflates to where that is more.
+fn sizes(stored: u64, inflated: u64) -> String {
+    let (text, unpacked) = (screen::bytes(stored), screen::bytes(inflated));
+    if inflated > stored && unpacked != text {
+        format!("{text} ({unpacked} unpacked)")
+    } else {
+        text
+    }
 }
 
 /// What was wrong with a file, one remark each.
@@ -369,14 +406,27 @@ fn labelled_mark(out: &mut String, screen: &Screen, mark: &str, text: &str) {
     }
 }
 
-fn verdicts(out: &mut String, report: &Report, screen: &Screen) {
-    heading(out, screen, "VERDICTS", "");
+fn verdicts(out: &mut String, report: &Report, policy: &str, screen: &Screen) {
+    let by = match policy {
+        "built-in" => "by the built-in policy".to_owned(),
+        file => format!("by the policy {}", escape::line(file)),
+    };
+    heading(out, screen, "VERDICTS", &by);
     let shown: Vec<(&Verdict, Vec<String>)> = report
         .verdicts
         .iter()
         // What was not observed at all has a section of its own.
         .filter(|verdict| verdict.check_id.is_none() || verdict.verdict != VerdictKind::NotObserved)
-        .map(|verdict| (verdict, Vec::new()))
+        .map(|verdict| {
+            let alone = is_warnings_alone(verdict);
+            (
+                verdict,
+                alone
+                    .then(|| WARNINGS_ALONE.to_owned())
+                    .into_iter()
+                    .collect(),
+            )
+        })
         .collect();
     if shown.is_empty() {
         out.push_str("  none\n");
@@ -571,8 +621,8 @@ fn results(out: &mut String, report: &Report, key_file: Option<&Path>, screen: &
     let key = key_file.map_or_else(String::new, |file| {
         format!(" --key-file {}", shell_word(file))
     });
-    // Names to copy: never wrapped, never shortened.
-    for (label, text) in [
+    let listed = format!("nsforensics findings {folder}{key}");
+    let mut lines = vec![
         ("folder", escape::line(&report.folder.to_string_lossy())),
         (
             "sealed",
@@ -583,10 +633,15 @@ fn results(out: &mut String, report: &Report, key_file: Option<&Path>, screen: &
             ),
         ),
         ("verify", format!("nsforensics verify {folder}{key}")),
-        ("findings", format!("nsforensics findings {folder}{key}")),
+        ("findings", listed.clone()),
         ("audit", format!("nsforensics audit {folder}{key}")),
-    ] {
-        out.push_str(&format!("  {label:<8}  {text}\n"));
+    ];
+    if report.anomaly_rows > 0 {
+        lines.insert(4, ("anomalies", format!("{listed} --anomalies")));
+    }
+    // Names to copy: never wrapped, never shortened.
+    for (label, text) in lines {
+        out.push_str(&format!("  {label:<9}  {text}\n"));
     }
 }
 
@@ -595,11 +650,19 @@ mod tests {
     use super::*;
     use crate::render::sample;
 
+    const BESIDE: Beside<'_> = Beside {
+        policy: "built-in",
+        hashed: true,
+        key_file: None,
+        rules: "",
+        alerts: "",
+    };
+
     #[track_caller]
     fn fits(text: &str, columns: usize) {
         for line in text.lines() {
             // Names that are there to be copied may be longer.
-            let copied = ["folder", "verify", "findings", "audit"]
+            let copied = ["folder", "verify", "findings", "anomalies", "audit"]
                 .iter()
                 .any(|label| line.trim_start().starts_with(label));
             assert!(
@@ -614,8 +677,10 @@ mod tests {
     fn a_run_at_a_glance() {
         let text = summary(
             &sample::report(),
-            true,
-            Some(Path::new("my.key")),
+            Beside {
+                key_file: Some(Path::new("my.key")),
+                ..BESIDE
+            },
             &Screen::plain(100),
         );
         fits(&text, 100);
@@ -624,14 +689,21 @@ mod tests {
 
     #[test]
     fn a_narrow_terminal_loses_nothing_of_weight() {
-        let text = summary(&sample::report(), false, None, &Screen::plain(80));
+        let text = summary(
+            &sample::report(),
+            Beside {
+                hashed: false,
+                ..BESIDE
+            },
+            &Screen::plain(80),
+        );
         fits(&text, 80);
         insta::assert_snapshot!(text);
     }
 
     #[test]
     fn a_run_that_saw_nothing_says_so() {
-        let text = summary(&sample::empty_report(), true, None, &Screen::plain(80));
+        let text = summary(&sample::empty_report(), BESIDE, &Screen::plain(80));
         fits(&text, 80);
         insta::assert_snapshot!(text);
     }
@@ -649,7 +721,7 @@ mod tests {
             },
             ..sample::indicator()
         });
-        let text = summary(&report, true, None, &Screen::plain(100));
+        let text = summary(&report, BESIDE, &Screen::plain(100));
         fits(&text, 100);
         let section = text.split("\nFINDINGS").nth(1).unwrap();
         let section = section.split("\nNOT SEEN").next().unwrap();
@@ -673,7 +745,7 @@ mod tests {
             error: Some("not a readable capture".to_owned()),
             ..CaptureSummary::default()
         }));
-        let text = summary(&report, true, None, &Screen::plain(100));
+        let text = summary(&report, BESIDE, &Screen::plain(100));
         fits(&text, 100);
         let said =
             "! 9 files are no readable captures: notes-0.txt, notes-1.txt, notes-2.txt and others";
@@ -687,7 +759,7 @@ mod tests {
     #[test]
     fn findings_say_why() {
         let report = sample::report();
-        let text = summary(&report, true, None, &Screen::plain(120));
+        let text = summary(&report, BESIDE, &Screen::plain(120));
         for finding in &report.findings {
             assert!(text.contains(finding.why()), "{}\n{text}", finding.why());
         }
@@ -695,11 +767,10 @@ mod tests {
 
     #[test]
     fn colour_adds_nothing_but_colour() {
-        let plain = summary(&sample::report(), true, None, &Screen::plain(100));
+        let plain = summary(&sample::report(), BESIDE, &Screen::plain(100));
         let colored = summary(
             &sample::report(),
-            true,
-            None,
+            BESIDE,
             &Screen {
                 color: true,
                 columns: 100,
@@ -746,7 +817,12 @@ mod tests {
             explanation: evil.to_owned(),
             ..sample::indicator()
         });
-        let text = summary(&report, true, Some(Path::new(evil)), &Screen::plain(100));
+        let beside = Beside {
+            policy: evil,
+            key_file: Some(Path::new(evil)),
+            ..BESIDE
+        };
+        let text = summary(&report, beside, &Screen::plain(100));
         let raw: Vec<char> = text
             .chars()
             .filter(|&c| c != '\n' && (c.is_control() || c == '\u{202e}' || c == '\u{200b}'))

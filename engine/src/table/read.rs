@@ -347,6 +347,53 @@ pub fn captures(run: &Path) -> Result<Vec<CaptureBrief>> {
     })
 }
 
+/// A row of `anomalies`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnomalyBrief {
+    /// What kind.
+    pub kind: String,
+    /// Layer that noticed.
+    pub layer: String,
+    /// What was wrong with the first.
+    pub detail: String,
+    /// How often.
+    pub count: u64,
+    /// The flow; `None` where it belongs to the file.
+    pub flow_id: Option<FlowId>,
+    /// Packet time of the first.
+    pub ts: CaptureTime,
+    /// The first.
+    pub first: PacketRef,
+}
+
+/// Calls `each` with every anomaly of a run, in the table's order.
+pub fn anomalies(run: &Path, mut each: impl FnMut(AnomalyBrief)) -> Result<()> {
+    let path = run.join("anomalies.parquet");
+    rows(&path, |row| {
+        let row = Fields(&row);
+        let brief = || -> Result<AnomalyBrief, String> {
+            Ok(AnomalyBrief {
+                kind: row.text("kind")?,
+                layer: row.text("layer")?,
+                detail: row.text("detail")?,
+                count: row.number("count")?,
+                flow_id: row.get("flow_id")?.as_i64().map(FlowId),
+                ts: row.time("ts")?,
+                first: PacketRef {
+                    capture: row.number("capture")?,
+                    frame: row.number("first_frame")?,
+                    offset: row.number("first_offset")?,
+                },
+            })
+        };
+        each(brief().map_err(|message| Error::Table {
+            table: path.display().to_string(),
+            message,
+        })?);
+        Ok(())
+    })
+}
+
 /// The inputs of a run as their summaries; interfaces are left out.
 pub fn capture_summaries(run: &Path) -> Result<Vec<CaptureSummary>> {
     typed(run, "captures", |row| {
