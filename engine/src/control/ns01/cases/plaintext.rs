@@ -15,10 +15,12 @@ const NOT_REQUIRED: &str = "network: {tls: {required: false}}";
 const NO_UPGRADE: &str = "network: {tls: {upgrade_insecure: {enabled: false}}}";
 const QUIET_UPGRADE: &str = "network: {tls: {upgrade_insecure: {log_upgrades: false}}}";
 
+/// Status, and where a redirect leads.
+type Answered = (Option<u16>, Option<(&'static str, &'static str)>);
 /// A redirect to HTTPS on the host that the tests ask for.
-const SENT_ON: (Option<u16>, Option<(&str, &str)>) = (Some(301), Some(("https", "a.example")));
-const SERVED: (Option<u16>, Option<(&str, &str)>) = (Some(200), None);
-const UNSEEN: (Option<u16>, Option<(&str, &str)>) = (None, None);
+const SENT_ON: Answered = (Some(301), Some(("https", "a.example")));
+const SERVED: Answered = (Some(200), None);
+const UNSEEN: Answered = (None, None);
 
 fn case(
     check: &'static str,
@@ -62,7 +64,7 @@ fn dns(messages: u64) -> PlaintextFacts {
 }
 
 /// Exchanges whose answers are OCSP responses and the like.
-fn about_certificates(answers: &[(Option<u16>, Option<(&str, &str)>)]) -> PlaintextFacts {
+fn about_certificates(answers: &[Answered]) -> PlaintextFacts {
     let mut facts = http("a.example", answers);
     for exchange in &mut facts.http {
         exchange.pki = exchange.status == Some(200);
