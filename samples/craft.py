@@ -736,7 +736,7 @@ def api_open():
         header_size=warned(1) | passed(3),
         request_size=passed(4),
         rate_limit=passed(4),
-        security_headers=warned(20),
+        security_headers=warned(16),
     )
 
 
