@@ -107,9 +107,9 @@ pub enum Command {
     /// Judge an old run again from its tables, by another policy or with indicators
     #[command(
         long_about = "Verifies a run, then judges it again from its tables alone, into a new sealed folder that \
-                      names the old one. The captures are not needed and not touched. Network behaviour (NS-04) \
-                      is judged anew; outcomes of NS-01 to NS-03 are carried over where the policy leaves them \
-                      as they were, and what only the capture can answer is not observed. Alerts are sent only where \
+                      names the old one. The captures are not needed and not touched. Network behaviour (NS-04), \
+                      TLS versions, suites and pins are judged anew; other outcomes of NS-01 to NS-03 are carried over \
+                      where the policy leaves what they ask as it was, and what only the capture can answer is not observed. Alerts are sent only where \
                       --policy names destinations."
     )]
     Rescore(Rescore),

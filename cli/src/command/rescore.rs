@@ -129,7 +129,7 @@ pub fn run(
         Ok(report) => report,
         Err(error) => return analyze::stopped(error, &interrupt),
     };
-    let lost = nsforensics_engine::finding::not_carried(&request.before, &request.policy);
+    let lost = &report.not_judged_again;
     if !lost.is_empty() {
         crate::logs::warn(&format!(
             "not judged again, since the policy changed what they ask and only the capture can answer: {}",

@@ -134,6 +134,116 @@ fn runs_with_findings_of_every_control_are_judged_again_byte_for_byte() {
     );
 }
 
+/// Versions, suites, pins and what is built on them are judged from the rows of
+/// handshakes: by another policy they are what a fresh analysis says, byte for byte.
+#[test]
+fn another_policy_for_handshakes_gives_what_a_fresh_run_does() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples");
+    let root = samples.join("certificates/root.pem");
+    let tls = |keys: &str| format!("network: {{tls: {{{keys}}}}}\n");
+    let certificates = |keys: &str| format!("network: {{certificates: {{{keys}}}}}\n");
+    let pin =
+        |host: &str, pin: &str| format!("pinning: {{pins: [{{host: {host}, pins: [\"{pin}\"]}}]}}");
+    const NOBODYS: &str = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    const OWN: &str = "sha256/sCEx3WPaeQBX13SMViUi/zVFItgULhJ5S7mnaLo3tSw=";
+    let mut seen = BTreeSet::new();
+    let (of_tls, of_pins) = (
+        [
+            tls("min_version: TLS1.3"),
+            tls("min_version: TLS1.0, preferred_version: TLS1.0"),
+            tls("cipher_suites: {denied: [\"*GCM*\"], allowed: []}"),
+            tls("cipher_suites: {denied: []}, tls13_suites: []"),
+        ],
+        [
+            certificates(&pin("server.example", NOBODYS)),
+            certificates(&pin("server.example", OWN)),
+            certificates("warn_on: []"),
+            certificates("validation: {verify_hostname: false, check_expiration: false}"),
+        ],
+    );
+    let crafted = [
+        "tls10-cbc",
+        "tls11-refused",
+        "ssl2",
+        "ssl3-rc4",
+        "server-hello-missing",
+        "client-hello-missing",
+        "downgrade-sentinel",
+        "tls12-good",
+        "tls13-good",
+        "unlisted-suite",
+    ];
+    let shown = [
+        "good",
+        "expired-accepted",
+        "expired-refused",
+        "pin-match",
+        "self-signed",
+    ];
+    let crafted = crafted.map(|name| (format!("crafted/{name}.pcap"), &of_tls));
+    let shown = shown.map(|name| (format!("certificates/{name}.pcap"), &of_pins));
+    let decrypted = [("decrypted/renegotiation.pcapng".to_owned(), &of_tls)];
+    for (sample, policies) in crafted.into_iter().chain(shown).chain(decrypted) {
+        let place = Place::new();
+        let path = samples.join(&sample);
+        let analysed = |arguments: &[&str]| {
+            let base = [
+                "analyze",
+                text(&path),
+                "--trust-store",
+                text(&root),
+                "--quiet",
+            ];
+            let ended = place.run_keyed(&[&base[..], arguments].concat()).code(0);
+            place.path(ended.stdout.trim())
+        };
+        let old = analysed(&["--out", "old"]);
+        for policy in policies {
+            place.write("new.yaml", policy);
+            let fresh = analysed(&["--out", "fresh", "--policy", "new.yaml"]);
+            let again = rescored(&place, &old, &["--policy", "new.yaml"]);
+            assert_eq!(
+                manifest(&again)["rescored"]["not_judged_again"],
+                json!([]),
+                "{sample}: {policy}"
+            );
+            let listed = place
+                .run_keyed(&["findings", text(&again), "--json"])
+                .code(0);
+            for finding in json(&listed.stdout)["findings"].as_array().expect("a list") {
+                seen.insert(finding["check_id"].as_str().expect("an id").to_owned());
+            }
+            for table in ["findings", "coverage", "verdicts"] {
+                assert!(
+                    bytes(&fresh, table) == bytes(&again, table),
+                    "{sample}, {policy}: {table} differs"
+                );
+            }
+            // And back.
+            place.write("old.yaml", "verdicts: {fail_at: medium}\n");
+            let back = rescored(&place, &again, &["--policy", "old.yaml"]);
+            let lost = manifest(&back)["rescored"]["not_judged_again"].clone();
+            if policy.contains("tls:") {
+                assert_eq!(lost, json!([]), "{sample}: {policy}");
+                assert!(
+                    bytes(&old, "findings") == bytes(&back, "findings"),
+                    "{sample}, {policy}: back again"
+                );
+            }
+        }
+    }
+    for id in [
+        "NS-01.cipher_not_allowed",
+        "NS-01.cipher_offered",
+        "NS-01.cipher_suite",
+        "NS-01.tls_version",
+        "NS-02.accepted_anyway",
+        "NS-02.pin",
+    ] {
+        assert!(seen.contains(id), "{id} was never found");
+    }
+}
+
 #[test]
 fn indicators_are_found_in_a_fresh_run_and_in_an_old_one() {
     let (place, run) = analysed(&[]);

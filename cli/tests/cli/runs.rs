@@ -593,6 +593,46 @@ fn a_key_log_that_is_not_there_is_told_before_reading() {
     assert!(ended.stderr.contains("cannot read the key log nowhere.log"));
 }
 
+/// Something else than a key log is a slip of the hand, and told as one.
+#[test]
+fn a_key_log_without_a_secret_is_refused() {
+    let place = Place::new();
+    place.write("evidence.pcapng", sample("curl.pcapng"));
+    place.write("notes.txt", "these are\nno secrets\n");
+    let analysed = |log| place.run_keyed(&["analyze", "evidence.pcapng", "--keylog", log]);
+    analysed("notes.txt").code(2).says("notes.txt");
+    // One that nobody has written to yet is one.
+    place.write("empty.log", "# SSLKEYLOGFILE\n");
+    analysed("empty.log").code(0);
+}
+
+/// What belongs to flows is listed as well as what belongs to files.
+#[test]
+fn anomalies_are_listed() {
+    let place = Place::new();
+    let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../samples/crafted/damage-garbage.pcap");
+    place.write("odd.pcap", std::fs::read(sample).expect("the sample"));
+    let ended = place.run_keyed(&["analyze", "odd.pcap", "--out", "out", "--json"]);
+    let document = json(&ended.code(0).stdout);
+    let run = document["folder"].as_str().expect("a folder").to_owned();
+    let rows = document["totals"]["anomaly_rows"].as_u64().expect("rows");
+    assert!(rows > 0);
+    let listed = place.run_keyed(&["findings", &run, "--anomalies", "--json"]);
+    let listed = json(&listed.code(0).stdout);
+    assert_eq!(listed["total"], rows);
+    assert_eq!(
+        listed["anomalies"].as_array().map(Vec::len),
+        Some(rows as usize)
+    );
+    let text = place.run_keyed(&["findings", &run, "--anomalies"]).code(0);
+    assert!(text.stdout.starts_with("ANOMALIES  "), "{}", text.stdout);
+    assert!(text.stdout.contains("capture_resync"), "{}", text.stdout);
+    place
+        .run_keyed(&["findings", &run, "--anomalies", "--csv"])
+        .code(2);
+}
+
 #[test]
 fn a_key_log_that_fits_nothing_is_told() {
     let place = Place::new();

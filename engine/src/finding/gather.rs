@@ -5,6 +5,7 @@
 //! does not depend on the order in which outcomes or parts come: what is kept
 //! under a cap is always what is smallest by time and flow.
 
+use super::again::HandshakeBack;
 use super::dance::{Attempts, Upgrades};
 use super::detected;
 use super::verdict;
@@ -432,6 +433,32 @@ impl Gatherer {
         }
     }
 
+    /// Takes what was said of a handshake that stands in a run's tables. `seen`:
+    /// what was counted already of flows with several.
+    pub(super) fn add_back(
+        &mut self,
+        back: &HandshakeBack,
+        outcomes: &[Outcome],
+        seen: &mut BTreeSet<(FlowId, &'static str, String)>,
+    ) {
+        let parties = Parties {
+            flow_id: back.flow_id,
+            capture: back.capture,
+            src: back.src,
+            dst: back.dst,
+            dst_port: back.dst_port,
+            // An address is the same text, named or not.
+            name: Some(bounded(&back.destination)),
+            bytes: back.bytes,
+        };
+        for outcome in outcomes {
+            let first = back.of_flow < 2
+                || !matches!(outcome.status, Status::Warned | Status::Failed)
+                || seen.insert((back.flow_id, outcome.check_id, outcome.detail.clone()));
+            self.outcome(&parties, back.ts, back.first, outcome, u64::from(first));
+        }
+    }
+
     /// Takes the outcomes of one HTTP transaction.
     pub fn add_http(&mut self, flow: &FlowHead, tx: &HttpTransaction, outcomes: &[Outcome]) {
         let parties = Parties {
@@ -664,7 +691,30 @@ impl Gatherer {
 
     /// Everything has been taken, and the detectors have spoken of so many
     /// `captures`: the findings, the coverage, the verdicts.
-    pub fn finish(mut self, policy: &Policy, detected: Vec<Detected>, captures: u32) -> Judged {
+    pub fn finish(self, policy: &Policy, detected: Vec<Detected>, captures: u32) -> Judged {
+        let max_findings = self.max_findings;
+        let (mut findings, mut coverage, mut dropped) = self.into_parts();
+        detected::take(detected, captures, &mut coverage, &mut findings);
+        dropped += detected::hold(&mut findings, max_findings);
+        sort_findings(&mut findings);
+        let verdicts = verdict::verdicts(policy, &coverage);
+        let coverage = coverage
+            .into_iter()
+            .map(|((capture, check_id), tally)| coverage_row(capture, check_id, tally))
+            .collect();
+        Judged {
+            findings,
+            coverage,
+            verdicts,
+            dropped,
+        }
+    }
+
+    /// Findings, coverage and how many occurrences were left out.
+    #[allow(clippy::type_complexity)] // told in the line above
+    pub(super) fn into_parts(
+        mut self,
+    ) -> (Vec<Finding>, BTreeMap<(u32, &'static str), Tally>, u64) {
         for dance in std::mem::take(&mut self.attempts).dances() {
             self.outcome(&dance.parties(), dance.ts, dance.at, &dance.outcome, 1);
         }
@@ -690,28 +740,14 @@ impl Gatherer {
         drop(places);
         let upgrades = &self.upgrades;
         let gathered: Vec<_> = self.findings.into_iter().zip(place_of).collect();
-        let mut findings: Vec<Finding> = gathered
+        let findings: Vec<Finding> = gathered
             .into_par_iter()
             .map(|((key, subject), place)| {
                 let hosts = prevalence.get(place).copied().unwrap_or(1);
                 finding(key, *subject, hosts, upgrades)
             })
             .collect();
-        detected::take(detected, captures, &mut self.coverage, &mut findings);
-        self.dropped += detected::hold(&mut findings, self.max_findings);
-        sort_findings(&mut findings);
-        let verdicts = verdict::verdicts(policy, &self.coverage);
-        let coverage = self
-            .coverage
-            .into_iter()
-            .map(|((capture, check_id), tally)| coverage_row(capture, check_id, tally))
-            .collect();
-        Judged {
-            findings,
-            coverage,
-            verdicts,
-            dropped: self.dropped,
-        }
+        (findings, self.coverage, self.dropped)
     }
 }
 

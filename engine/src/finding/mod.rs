@@ -10,7 +10,7 @@ mod verdict;
 mod tests;
 
 pub use crate::control::ns04::{Measure, Numbers};
-pub use again::{Earlier, judge_again, not_carried};
+pub use again::{Earlier, FromRows, HandshakeBack, judge_again, not_judged_again};
 pub use detected::found_of;
 pub use gather::{Gatherer, Judged};
 

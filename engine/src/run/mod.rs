@@ -120,6 +120,8 @@ pub struct Report {
     pub coverage: Vec<CoverageRow>,
     /// Anomalies that belong to no flow (damage of files and the like).
     pub capture_anomalies: Vec<Anomaly>,
+    /// Of a run that was judged again: checks that only the capture could answer.
+    pub not_judged_again: Vec<&'static str>,
     /// All anomaly rows.
     pub anomaly_rows: u64,
     /// Rows of `flows`.
@@ -343,6 +345,7 @@ impl Run<'_> {
             rules: rules_told,
             coverage: judged.coverage,
             capture_anomalies,
+            not_judged_again: Vec::new(),
             anomaly_rows: rows.anomalies,
             flows: rows.flows,
             tls_handshakes: rows.tls_handshakes,

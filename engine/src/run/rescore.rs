@@ -5,14 +5,15 @@
 //! metadata, and outcomes in their `checks` columns, are those of the policy
 //! under which they were written. Findings, coverage and verdicts are new: NS-04
 //! is judged by the same detectors as in a fresh run, outcomes of NS-01 to NS-03
-//! are carried over where the policy leaves them as they were, and what only the
-//! packets can answer is `not_observed`.
+//! are carried over where the policy leaves them as they were, versions, suites
+//! and pins are judged from the rows of handshakes, and what only the packets can
+//! answer is `not_observed`.
 
 use super::{Report, usage};
 use crate::behaviour::{self, Source};
 use crate::control::ns04::{Indicators, with_indicators};
 use crate::error::{Error, Result};
-use crate::finding::{Earlier, Finding, judge_again, not_carried};
+use crate::finding::{Earlier, Finding, FromRows, judge_again, not_judged_again};
 use crate::indicator::Set;
 use crate::policy::Policy;
 use crate::rule::{RuleSet, Times};
@@ -21,7 +22,7 @@ use crate::seal::{
     copy_output,
 };
 use crate::table::column::hex;
-use crate::table::{FileMeta, read};
+use crate::table::{FileMeta, handshakes, read};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -114,7 +115,9 @@ pub fn rescore(request: &Again, cancel: &AtomicBool) -> Result<Report> {
         verdicts: read::verdicts(&request.run)?,
     };
     let files = u32::try_from(captures.len()).unwrap_or(u32::MAX);
-    let mut judged = judge_again(earlier, &request.before, policy, detected, files);
+    let from_rows = from_rows(request, &check_cancelled)?;
+    let not_judged_again = not_judged_again(&request.before, policy, from_rows.as_ref());
+    let mut judged = judge_again(earlier, &request.before, policy, from_rows, detected, files);
     let mut rules_told = None;
     if let Some(rules) = &request.rules {
         let times = Times {
@@ -139,7 +142,6 @@ pub fn rescore(request: &Again, cancel: &AtomicBool) -> Result<Report> {
     if let Some(set) = &request.indicators {
         errors.extend(set.files().iter().flat_map(|file| file.told()));
     }
-    let not_judged_again = not_carried(&request.before, policy);
     let manifest = manifest(
         request,
         started_at,
@@ -160,6 +162,7 @@ pub fn rescore(request: &Again, cancel: &AtomicBool) -> Result<Report> {
         rules: rules_told,
         coverage: judged.coverage,
         capture_anomalies: Vec::new(),
+        not_judged_again,
         anomaly_rows: count("anomalies"),
         flows: count("flows"),
         tls_handshakes: count("tls_handshakes"),
@@ -169,6 +172,26 @@ pub fn rescore(request: &Again, cancel: &AtomicBool) -> Result<Report> {
         certificates: count("certificates"),
         elapsed: started.elapsed(),
     })
+}
+
+/// What the rows of handshakes say to checks that ask something else now.
+fn from_rows(
+    request: &Again,
+    check_cancelled: &dyn Fn() -> Result<()>,
+) -> Result<Option<FromRows>> {
+    let table = request.run.join("tls_handshakes.parquet");
+    // Tables are copied from run to run: their outcomes may be of an older policy.
+    let written_under = read::metadata(&table)?
+        .into_iter()
+        .find_map(|(key, value)| (key == "nsforensics.policy_sha256").then_some(value));
+    let is_of_before = written_under == Some(hex(&request.before.digest()));
+    let mut rows = FromRows::new(&request.before, &request.policy, is_of_before);
+    if rows.is_nothing() || !handshakes::can_be_read(&request.run)? {
+        return Ok(None);
+    }
+    check_cancelled()?;
+    handshakes::handshakes(&request.run, |back| rows.add(&request.policy, &back))?;
+    Ok(Some(rows))
 }
 
 fn manifest(

@@ -8,7 +8,6 @@ use crate::proto::x509::{Certificate, Fields};
 use crate::time::CaptureTime;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// What a certificate was seen as; the first that applies over a whole run.
@@ -229,12 +228,11 @@ impl Row for CertificateRow {
                 ),
                 true,
                 |r: &Self, out| {
-                    use base64::Engine as _;
                     let Some(fields) = r.fields() else {
                         return false;
                     };
-                    let text = base64::engine::general_purpose::STANDARD.encode(fields.spki_sha256);
-                    write!(out, "sha256/{text}").is_ok()
+                    out.push_str(&col::pin(&fields.spki_sha256));
+                    true
                 },
             )
             .layout(Layout::Plain)

@@ -478,6 +478,13 @@ pub fn hex(bytes: &[u8]) -> String {
     out
 }
 
+/// A public key's digest as pins write it.
+pub fn pin(spki_sha256: &[u8; 32]) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(spki_sha256);
+    format!("sha256/{text}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

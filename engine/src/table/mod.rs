@@ -21,6 +21,7 @@ pub mod findings;
 pub mod anomalies;
 pub mod verdicts;
 pub mod docs;
+pub mod handshakes;
 pub mod read;
 
 pub use captures::{CaptureRow, InterfaceRow};

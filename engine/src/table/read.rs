@@ -79,6 +79,54 @@ pub fn metadata(path: &Path) -> Result<Vec<(String, String)>> {
         .collect())
 }
 
+/// Names of the columns of a Parquet file.
+///
+/// # Errors
+///
+/// When the file cannot be read.
+pub(super) fn columns(path: &Path) -> Result<Vec<String>> {
+    let file = File::open(path).map_err(|e| Error::io(path, "cannot open the table", e))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| Error::Table {
+        table: path.display().to_string(),
+        message: e.to_string(),
+    })?;
+    let fields = builder.schema().fields().iter();
+    Ok(fields.map(|field| field.name().clone()).collect())
+}
+
+/// Calls `each` with these columns of every row of a Parquet file.
+///
+/// # Errors
+///
+/// As [`rows`]; and when `each` does not understand a row.
+pub(super) fn projected(
+    path: &Path,
+    columns: &[&str],
+    mut each: impl FnMut(&Fields<'_>) -> Result<(), String>,
+) -> Result<()> {
+    let failed = |message: String| Error::Table {
+        table: path.display().to_string(),
+        message,
+    };
+    let file = File::open(path).map_err(|e| Error::io(path, "cannot open the table", e))?;
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| failed(e.to_string()))?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    let reader = builder
+        .with_projection(mask)
+        .with_batch_size(1_024)
+        .build()
+        .map_err(|e| failed(e.to_string()))?;
+    for batch in reader {
+        let batch = batch.map_err(|e| failed(e.to_string()))?;
+        for index in 0..batch.num_rows() {
+            let row = row(&batch, index).map_err(failed)?;
+            each(&Fields(&row)).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
 fn row(batch: &RecordBatch, index: usize) -> Result<Map<String, Value>, String> {
     let schema = batch.schema();
     let fields = schema.fields().iter().zip(batch.columns());
@@ -460,14 +508,15 @@ fn typed<T>(
     Ok(out)
 }
 
-struct Fields<'a>(&'a Map<String, Value>);
+/// A row by the names of its columns.
+pub(super) struct Fields<'a>(&'a Map<String, Value>);
 
 impl Fields<'_> {
-    fn get(&self, key: &str) -> Result<&Value, String> {
+    pub(super) fn get(&self, key: &str) -> Result<&Value, String> {
         self.0.get(key).ok_or_else(|| format!("no column {key}"))
     }
 
-    fn text_opt(&self, key: &str) -> Result<Option<String>, String> {
+    pub(super) fn text_opt(&self, key: &str) -> Result<Option<String>, String> {
         match self.get(key)? {
             Value::Null => Ok(None),
             Value::String(text) => Ok(Some(text.clone())),
@@ -475,17 +524,17 @@ impl Fields<'_> {
         }
     }
 
-    fn text(&self, key: &str) -> Result<String, String> {
+    pub(super) fn text(&self, key: &str) -> Result<String, String> {
         let text = self.text_opt(key)?;
         text.ok_or_else(|| format!("column {key} is null"))
     }
 
-    fn number<T: TryFrom<i64>>(&self, key: &str) -> Result<T, String> {
+    pub(super) fn number<T: TryFrom<i64>>(&self, key: &str) -> Result<T, String> {
         let number = self.get(key)?.as_i64().and_then(|n| T::try_from(n).ok());
         number.ok_or_else(|| format!("column {key} is no number in its range"))
     }
 
-    fn fraction(&self, key: &str) -> Result<Option<f64>, String> {
+    pub(super) fn fraction(&self, key: &str) -> Result<Option<f64>, String> {
         match self.get(key)? {
             Value::Null => Ok(None),
             value => match value.as_f64() {
@@ -495,7 +544,7 @@ impl Fields<'_> {
         }
     }
 
-    fn time_opt(&self, key: &str) -> Result<Option<CaptureTime>, String> {
+    pub(super) fn time_opt(&self, key: &str) -> Result<Option<CaptureTime>, String> {
         match self.get(key)? {
             Value::Null => Ok(None),
             value => {
@@ -507,24 +556,24 @@ impl Fields<'_> {
         }
     }
 
-    fn time(&self, key: &str) -> Result<CaptureTime, String> {
+    pub(super) fn time(&self, key: &str) -> Result<CaptureTime, String> {
         let time = self.time_opt(key)?;
         time.ok_or_else(|| format!("column {key} is null"))
     }
 
-    fn address(&self, key: &str) -> Result<std::net::IpAddr, String> {
+    pub(super) fn address(&self, key: &str) -> Result<std::net::IpAddr, String> {
         let text = self.text(key)?;
         text.parse()
             .map_err(|_| format!("column {key} holds no address: {text:?}"))
     }
 
-    fn list(&self, key: &str) -> Result<&[Value], String> {
+    pub(super) fn list(&self, key: &str) -> Result<&[Value], String> {
         let list = self.get(key)?.as_array();
         list.map(Vec::as_slice)
             .ok_or_else(|| format!("column {key} is no list"))
     }
 
-    fn texts(&self, key: &str) -> Result<Vec<String>, String> {
+    pub(super) fn texts(&self, key: &str) -> Result<Vec<String>, String> {
         let texts = self
             .list(key)?
             .iter()
@@ -534,10 +583,23 @@ impl Fields<'_> {
             .ok_or_else(|| format!("column {key} holds something else than text"))
     }
 
-    fn flow_ids(&self, key: &str) -> Result<Vec<FlowId>, String> {
+    pub(super) fn flow_ids(&self, key: &str) -> Result<Vec<FlowId>, String> {
         let ids = self.list(key)?.iter().map(|item| item.as_i64().map(FlowId));
         ids.collect::<Option<_>>()
             .ok_or_else(|| format!("column {key} holds something else than flow ids"))
+    }
+
+    pub(super) fn flag(&self, key: &str) -> Result<bool, String> {
+        let flag = self.get(key)?.as_bool();
+        flag.ok_or_else(|| format!("column {key} is no truth value"))
+    }
+
+    pub(super) fn numbers<T: TryFrom<i64>>(&self, key: &str) -> Result<Vec<T>, String> {
+        let items = self.list(key)?.iter();
+        let numbers = items.map(|item| item.as_i64().and_then(|n| T::try_from(n).ok()));
+        numbers
+            .collect::<Option<_>>()
+            .ok_or_else(|| format!("column {key} holds something else than numbers in its range"))
     }
 }
 

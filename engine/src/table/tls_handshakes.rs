@@ -211,6 +211,22 @@ fn negotiation_columns() -> Vec<Column<TlsRow>> {
             ("client_ciphers", "IANA", "Suites that the client offered."),
             |hello| &hello.ciphers,
         ),
+        col::list_int32(
+            (
+                "client_ciphers_sslv2",
+                "wire",
+                "Suites of SSL 2 that the client offered, three bytes each.",
+            ),
+            true,
+            |r: &TlsRow, put| {
+                let Some(hello) = r.client() else {
+                    return false;
+                };
+                let suites = hello.sslv2_ciphers.iter();
+                suites.for_each(|&suite| put(signed32(suite)));
+                true
+            },
+        ),
         numbers_column(
             ("client_groups", "IANA", "supported_groups of the client."),
             |hello| &hello.groups,
@@ -534,6 +550,27 @@ fn validation_columns() -> Vec<Column<TlsRow>> {
             },
         )
         .identifier(),
+        col::list_text(
+            (
+                "path_pins",
+                "",
+                "Public keys of the validated path, leaf first, the root where there is one last, as pins are written: `sha256/` and base64; null without a chain.",
+            ),
+            true,
+            |r: &TlsRow| {
+                let path = r.validation.as_ref()?.path.iter();
+                Some(path.map(|cert| Cow::Owned(col::pin(&cert.spki_sha256))).collect())
+            },
+        )
+        .identifier(),
+        col::boolean_opt(
+            (
+                "chain_trusted",
+                "",
+                "Whether that path leads to a root trusted at that moment, with nothing wrong on the way; dates, names and revocation apart. Null without a chain.",
+            ),
+            |r: &TlsRow| Some(r.validation.as_ref()?.is_trusted()),
+        ),
         col::text_opt(
             (
                 "ocsp_source",
@@ -690,6 +727,18 @@ fn course_columns() -> Vec<Column<TlsRow>> {
                 .last()
                 .map(|alert| from(alert.from_client))
         }),
+        alerts_column(
+            (
+                "client_alerts",
+                "RFC 8446 §6",
+                "Alerts of the client that can be read, in their order.",
+            ),
+            true,
+        ),
+        alerts_column(
+            ("server_alerts", "RFC 8446 §6", "Those of the server."),
+            false,
+        ),
         col::text(
             (
                 "ssl_history",
@@ -805,6 +854,16 @@ fn ocsp(row: &TlsRow) -> Option<&OcspAnswer> {
 fn count_scts(row: &TlsRow, of: impl Fn(&Sct) -> bool) -> Option<i32> {
     let scts = row.validation.as_ref()?.transparency.scts.iter();
     i32::try_from(scts.filter(|sct| of(sct)).count()).ok()
+}
+
+fn alerts_column(head: col::Head, of_client: bool) -> Column<TlsRow> {
+    col::list_int32(head, false, move |row: &TlsRow, put| {
+        let alerts = row.handshake.alerts.iter();
+        alerts
+            .filter(|alert| alert.from_client == of_client)
+            .for_each(|alert| put(i32::from(alert.description)));
+        true
+    })
 }
 
 fn name_column(head: col::Head, get: fn(&TlsRow) -> Option<Cow<'static, str>>) -> Column<TlsRow> {

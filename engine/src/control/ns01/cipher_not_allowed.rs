@@ -5,7 +5,7 @@ use super::NO_SERVER_HELLO;
 use crate::control::suites::{Class, class};
 use crate::control::{Audit, Fact, Meta, Outcome, Severity, Wants};
 use crate::policy::Policy;
-use crate::proto::tls::suite_name;
+use crate::proto::tls::{TlsHandshake, suite_name};
 
 pub(super) struct CipherNotAllowed;
 
@@ -25,21 +25,26 @@ impl Audit for CipherNotAllowed {
     }
 
     fn audit(&self, policy: &Policy, fact: Fact<'_>) -> Vec<Outcome> {
-        let Fact::Tls(_, tls) = fact else {
-            return Vec::new();
-        };
-        let Some(server) = tls.server.as_deref() else {
-            return vec![Outcome::not_observed(&META, NO_SERVER_HELLO)];
-        };
-        match class(policy, server.cipher) {
-            Class::Allowed => vec![Outcome::passed(&META)],
-            // Judged by NS-01.cipher_suite.
-            Class::Denied => Vec::new(),
-            Class::Unlisted => {
-                let name = suite_name(server.cipher);
-                let reason = format!("{name} is not on the policy's list");
-                vec![Outcome::violated(&META, Severity::Medium, name, reason)]
-            }
+        match fact {
+            Fact::Tls(_, tls) => judge(policy, tls),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// What there is to say of a handshake; also asked of rows of the table.
+pub(super) fn judge(policy: &Policy, tls: &TlsHandshake) -> Vec<Outcome> {
+    let Some(server) = tls.server.as_deref() else {
+        return vec![Outcome::not_observed(&META, NO_SERVER_HELLO)];
+    };
+    match class(policy, server.cipher) {
+        Class::Allowed => vec![Outcome::passed(&META)],
+        // Judged by NS-01.cipher_suite.
+        Class::Denied => Vec::new(),
+        Class::Unlisted => {
+            let name = suite_name(server.cipher);
+            let reason = format!("{name} is not on the policy's list");
+            vec![Outcome::violated(&META, Severity::Medium, name, reason)]
         }
     }
 }

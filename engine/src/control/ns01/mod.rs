@@ -18,7 +18,8 @@ mod tls_version;
 #[cfg(test)]
 mod cases;
 
-use super::Audit;
+use super::{Audit, Outcome};
+use crate::policy::Policy;
 use crate::proto::tls::{ClientHello, TlsHandshake, Version, version_rank};
 
 pub use downgrade::META as DOWNGRADE;
@@ -38,6 +39,18 @@ pub(super) const CHECKS: &[&dyn Audit] = &[
     &starttls::StartTlsUpgrade,
     &tls_preferred::TlsPreferred,
     &tls_version::TlsVersion,
+];
+
+/// A check that asks nothing but a handshake.
+type OfHandshake = fn(&Policy, &TlsHandshake) -> Vec<Outcome>;
+
+/// Checks whose question the rows of `tls_handshakes` answer, sorted by id.
+pub const OF_ROWS: &[(&str, OfHandshake)] = &[
+    ("NS-01.cipher_not_allowed", cipher_not_allowed::judge),
+    ("NS-01.cipher_offered", cipher_offered::judge),
+    ("NS-01.cipher_suite", cipher_suite::judge),
+    ("NS-01.tls_preferred", tls_preferred::judge),
+    ("NS-01.tls_version", tls_version::judge),
 ];
 
 /// Alerts by which a peer turns an offer down (RFC 8446 §6.2, RFC 7507 §3).

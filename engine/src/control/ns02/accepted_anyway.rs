@@ -1,10 +1,11 @@
 //! The certificate was not to be accepted, and the client went on to send data:
 //! it does not validate. Source: OWASP MASVS-NETWORK-1; CWE-295.
 
-use super::Shown;
+use super::{Kept, Shown};
 use crate::control::Status;
 use crate::control::{Amount, Audit, Fact, Meta, Outcome, Severity, Unit, Wants};
 use crate::policy::Policy;
+use crate::proto::tls::TlsHandshake;
 
 pub(super) struct AcceptedAnyway;
 
@@ -38,7 +39,7 @@ impl Audit for AcceptedAnyway {
 }
 
 /// The checks that a validating client makes.
-const DECISIVE: [&str; 5] = [
+pub const DECISIVE: [&str; 5] = [
     "NS-02.chain",
     "NS-02.expiration",
     "NS-02.hostname",
@@ -47,27 +48,41 @@ const DECISIVE: [&str; 5] = [
 ];
 
 fn judge(shown: Shown<'_>) -> Vec<Outcome> {
-    let validation = match shown.validation() {
-        Ok(validation) => validation,
-        Err(why) => return vec![Outcome::not_observed(&META, why)],
-    };
-    let mut failed: Vec<&str> = shown
+    let failed = shown
         .before
         .iter()
         .filter(|outcome| outcome.status == Status::Failed)
-        .map(|outcome| outcome.check_id)
-        .filter(|id| DECISIVE.contains(id))
-        .collect();
+        .map(|outcome| outcome.check_id);
+    let leaf = shown.validation().map(super::leaf_detail);
+    of_leaf(shown.tls, leaf, failed.collect())
+}
+
+/// The same of a row of the table.
+pub(super) fn of_kept(kept: &Kept, failed: Vec<&str>) -> Vec<Outcome> {
+    let leaf = kept.path().map(|path| path.leaf.clone());
+    of_leaf(&kept.tls, leaf, failed)
+}
+
+fn of_leaf(
+    tls: &TlsHandshake,
+    leaf: Result<String, &'static str>,
+    mut failed: Vec<&str>,
+) -> Vec<Outcome> {
+    let leaf = match leaf {
+        Ok(leaf) => leaf,
+        Err(why) => return vec![Outcome::not_observed(&META, why)],
+    };
+    failed.retain(|id| DECISIVE.contains(id));
     failed.sort_unstable();
     failed.dedup();
     if failed.is_empty() {
-        return match shown.refused_by_client() {
+        return match super::refused_by_client(tls) {
             Some(_) => Vec::new(),
             None => vec![Outcome::passed(&META)],
         };
     }
-    let [client_bytes, _] = shown.tls.app_bytes;
-    if !shown.tls.established || client_bytes == 0 {
+    let [client_bytes, _] = tls.app_bytes;
+    if !tls.established || client_bytes == 0 {
         let why = "the certificate is bad, but the client is not seen to send data after it";
         return vec![Outcome::not_observed(&META, why)];
     }
@@ -76,7 +91,7 @@ fn judge(shown: Shown<'_>) -> Vec<Outcome> {
         .map(|id| id.trim_start_matches("NS-02."))
         .collect();
     let failed = failed.join(", ");
-    let detail = format!("{failed} {}", super::leaf_detail(validation));
+    let detail = format!("{failed} {leaf}");
     let amount = Amount {
         number: client_bytes,
         at_least: false,

@@ -55,30 +55,7 @@ pub struct Shown<'a> {
 impl Shown<'_> {
     /// The server's certificate, or why it cannot be seen.
     fn validation(&self) -> Result<&Validation, &'static str> {
-        self.validation
-            .ok_or_else(|| match self.tls.cert_visibility {
-                CertVisibility::Encrypted if self.tls.decryption_failure.is_some() => {
-                    "TLS 1.3 encrypts the certificate, and the secrets at hand do not open it"
-                }
-                CertVisibility::Encrypted => {
-                    "TLS 1.3 encrypts the certificate: a key log would show it"
-                }
-                CertVisibility::Resumed => {
-                    "the session was resumed: the certificate was shown when it began"
-                }
-                _ if self.is_anonymous() => {
-                    "the suite has no certificates: nobody proved who they are"
-                }
-                _ => "the server's certificate is not in the capture",
-            })
-    }
-
-    fn is_anonymous(&self) -> bool {
-        self.tls
-            .server
-            .as_deref()
-            .and_then(|server| suite(server.cipher))
-            .is_some_and(|info| matches!(info.auth, Auth::None | Auth::Psk))
+        self.validation.ok_or_else(|| unseen(self.tls))
     }
 
     /// Whom the client asked for.
@@ -88,14 +65,7 @@ impl Shown<'_> {
 
     /// The client broke the handshake off because of the certificate.
     fn refused_by_client(&self) -> Option<u8> {
-        if self.tls.established {
-            return None;
-        }
-        let alerts = self.tls.alerts.iter();
-        alerts
-            .filter(|alert| alert.from_client)
-            .map(|alert| alert.description)
-            .find(|description| CERTIFICATE_ALERTS.contains(description))
+        refused_by_client(self.tls)
     }
 
     /// A violation, or evidence that the client refused it.
@@ -106,10 +76,7 @@ impl Shown<'_> {
         detail: String,
         reason: String,
     ) -> Outcome {
-        match self.refused_by_client() {
-            Some(_) => Outcome::refused(meta, detail, format!("{reason}; the client refused it")),
-            None => Outcome::violated(meta, severity, detail, reason),
-        }
+        violation(self.tls, meta, severity, detail, reason)
     }
 
     /// One outcome for each fault of a class; passed without one.
@@ -139,6 +106,93 @@ impl Shown<'_> {
             .collect()
     }
 }
+
+/// Why the server's certificate is not to be seen.
+fn unseen(tls: &TlsHandshake) -> &'static str {
+    let suite = tls
+        .server
+        .as_deref()
+        .and_then(|server| suite(server.cipher));
+    let is_anonymous = suite.is_some_and(|info| matches!(info.auth, Auth::None | Auth::Psk));
+    match tls.cert_visibility {
+        CertVisibility::Encrypted if tls.decryption_failure.is_some() => {
+            "TLS 1.3 encrypts the certificate, and the secrets at hand do not open it"
+        }
+        CertVisibility::Encrypted => "TLS 1.3 encrypts the certificate: a key log would show it",
+        CertVisibility::Resumed => {
+            "the session was resumed: the certificate was shown when it began"
+        }
+        _ if is_anonymous => "the suite has no certificates: nobody proved who they are",
+        _ => "the server's certificate is not in the capture",
+    }
+}
+
+/// The alert about certificates by which the client broke the handshake off.
+fn refused_by_client(tls: &TlsHandshake) -> Option<u8> {
+    if tls.established {
+        return None;
+    }
+    let alerts = tls.alerts.iter();
+    alerts
+        .filter(|alert| alert.from_client)
+        .map(|alert| alert.description)
+        .find(|description| CERTIFICATE_ALERTS.contains(description))
+}
+
+/// A violation, or evidence that the client refused it.
+fn violation(
+    tls: &TlsHandshake,
+    meta: &'static Meta,
+    severity: Severity,
+    detail: String,
+    reason: String,
+) -> Outcome {
+    match refused_by_client(tls) {
+        Some(_) => Outcome::refused(meta, detail, format!("{reason}; the client refused it")),
+        None => Outcome::violated(meta, severity, detail, reason),
+    }
+}
+
+/// What `tls_handshakes` keeps of a handshake and its chain: enough for pins,
+/// and for whether a bad certificate was accepted.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The handshake, as far as these ask.
+    pub tls: TlsHandshake,
+    /// Whom the client asked for.
+    pub host: Option<String>,
+    /// The chain; `None` when none was seen.
+    pub path: Option<KeptPath>,
+}
+
+/// A validated path, as the table keeps it.
+#[derive(Clone, Debug)]
+pub struct KeptPath {
+    /// SHA-256 of its public keys.
+    pub spkis: Vec<[u8; 32]>,
+    /// Whether it leads to a root that was trusted, with nothing wrong.
+    pub is_trusted: bool,
+    /// Fingerprint of the server's certificate, hex; empty when it does not parse.
+    pub leaf: String,
+}
+
+impl Kept {
+    fn path(&self) -> Result<&KeptPath, &'static str> {
+        self.path.as_ref().ok_or_else(|| unseen(&self.tls))
+    }
+
+    /// What `NS-02.pin` says.
+    pub fn pin(&self, policy: &Policy) -> Vec<Outcome> {
+        pin::of_kept(policy, self)
+    }
+
+    /// What `NS-02.accepted_anyway` says, where these checks failed.
+    pub fn accepted_anyway(&self, failed: Vec<&str>) -> Vec<Outcome> {
+        accepted_anyway::of_kept(self, failed)
+    }
+}
+
+pub use accepted_anyway::DECISIVE;
 
 /// Outcomes of one check for one handshake.
 const MAX_OUTCOMES: usize = 8;
