@@ -521,11 +521,9 @@ mod tests {
         let beacons = "monitoring:\n  network:\n    patterns:\n      command_and_control:\n        - pattern: periodic_beaconing\n";
         for text in ["", beacons] {
             let yaml = Policy::from_yaml(text, "p").unwrap().to_yaml();
-            assert_eq!(
-                yaml.matches("key: source_destination_port").count(),
-                1,
-                "{yaml}"
-            );
+            for key in ["key: source_destination_port", "explained: open"] {
+                assert_eq!(yaml.matches(key).count(), 1, "{key} in {yaml}");
+            }
         }
         let built_in = Policy::built_in().to_yaml();
         assert_eq!(
