@@ -150,7 +150,7 @@ pub struct Analyze {
     pub known: Known,
     /// Rules of your own, SQL over the tables or Sigma: files or folders of YAML; may be
     /// repeated. A broken rule is told with file and line, the others run (docs/rules.md;
-    /// needs nsforensics-sql beside this program)
+    /// needs nsforensics-sql)
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, help_heading = "Policy and indicators")]
     pub rules: Vec<PathBuf>,
     /// The key that seals the run.
@@ -210,7 +210,7 @@ pub struct Rescore {
     pub known: Known,
     /// Rules of your own, SQL over the tables or Sigma: files or folders of YAML; may be
     /// repeated. A broken rule is told with file and line, the others run (docs/rules.md;
-    /// needs nsforensics-sql beside this program)
+    /// needs nsforensics-sql)
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, help_heading = "Policy and indicators")]
     pub rules: Vec<PathBuf>,
     /// The key that seals the new run, and verifies the old one unless told otherwise.

@@ -48,7 +48,7 @@ pub fn section(rules: &Rules, told: &Told, findings: &[Finding], screen: &Screen
     .map(|(number, what)| format!("{} could not be {what}", screen::count(number)))
     .collect();
     let cut = told.count(ProblemKind::CutShort);
-    let cut = (cut > 0).then(|| format!("{} found more than is kept", screen::count(cut)));
+    let cut = (cut > 0).then(|| format!("{} cut short", screen::count(cut)));
     let told: Vec<String> = failed.into_iter().chain(cut).collect();
     if !told.is_empty() {
         text.push_str(&format!("; {}", told.join(", ")));
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(
             text,
             "\nRULES  3 rules, 2 found something; 1 could not be read, 1 could not be asked, \
-             1 found more than is kept\n  \
+             1 cut short\n  \
              HIGH      RULE.bad Bad\\x1b[31m: 2 findings\n  LOW       RULE.mild Mild: 1 finding\n"
         );
     }
