@@ -101,7 +101,7 @@ anomaly_kinds! {
     AppMalformed = "app_malformed", "app";
     /// Two readers of an HTTP message may see different ones: how requests are smuggled.
     HttpAmbiguous = "http_ambiguous", "app";
-    /// More HTTP transactions, or longer heads, than the limits allow; the rest is not read.
+    /// More HTTP transactions, or longer heads or compressed bodies, than the limits allow; the rest is not read.
     HttpLimit = "http_limit", "app";
     /// A body that inflates beyond every measure.
     HttpBomb = "http_bomb", "app";

@@ -55,10 +55,13 @@ pub struct Limits {
     pub http2_table_bytes: usize,
     /// Longest head of an HTTP message, bytes.
     pub http_head_bytes: usize,
-    /// Bytes of a form, or of a compressed body, that are looked at.
+    /// Bytes of a form, or of a compressed body, that are read for its fields; of one
+    /// under brotli or zstd, also those that are looked through for secrets.
     pub http_body_bytes: u64,
     /// Bytes that one byte of an HTTP body may inflate to.
     pub http_body_ratio: u64,
+    /// Bytes of an inflated body (gzip, deflate) that are looked through for secrets.
+    pub http_inflated_bytes: u64,
     /// Longest OCSP response, revocation list or certificate fetched over HTTP
     /// that is read, bytes.
     pub pki_body_bytes: usize,
@@ -138,6 +141,8 @@ impl Default for Limits {
             http_body_bytes: 64 << 10,
             // Text compresses to a twentieth; DEFLATE cannot exceed 1,032 to one.
             http_body_ratio: 100,
+            // Requests to APIs and their answers are far below.
+            http_inflated_bytes: 16 << 20,
             // Most revocation lists are far below; the largest have some ten MiB.
             pki_body_bytes: 1 << 20,
             http_ordered: 16_384,

@@ -5,6 +5,7 @@
 use super::super::reader::{Role, Scene, append_wiping};
 use super::content::{self, Coding, Json, MAX_DECODED};
 use super::doh::{Doh, MAX_MESSAGE};
+use super::inflate::{Inflate, State};
 use super::scan::Scan;
 use super::transaction::{Carrier, HttpTransaction, HttpVersion, Oddity, Text};
 use super::{fields, head, secrets};
@@ -35,7 +36,9 @@ enum Secrets {
     Nothing,
     /// A body of HTTP/2, which comes in frames among those of others.
     Plain(Box<credential::Scan>),
-    /// A body under a coding: its beginning.
+    /// A body that is decoded as it passes, and who sends it.
+    Inflate(Box<Inflate>, Role),
+    /// A body under another coding: its beginning.
     Coded {
         kept: Zeroizing<Vec<u8>>,
         coding: Coding,
@@ -77,7 +80,7 @@ impl Peek {
     pub(super) fn of_request(tx: &HttpTransaction, fields: &[head::Field<'_>]) -> Self {
         let reading = Reading::of_request(tx, fields);
         Self {
-            secrets: Secrets::of(tx, Text::RequestType, fields, &reading),
+            secrets: Secrets::of(tx, Role::Client, fields, &reading),
             scan: Scan::of_request(tx, fields),
             reading,
         }
@@ -87,7 +90,7 @@ impl Peek {
     pub(super) fn of_answer(tx: &HttpTransaction, fields: &[head::Field<'_>]) -> Self {
         let reading = Reading::of_answer(tx);
         Self {
-            secrets: Secrets::of(tx, Text::ResponseType, fields, &reading),
+            secrets: Secrets::of(tx, Role::Server, fields, &reading),
             scan: Scan::Off,
             reading,
         }
@@ -101,6 +104,20 @@ impl Peek {
         )
     }
 
+    /// Does without a decoder that has not begun, since much is held already.
+    pub(super) fn spare(&mut self, scene: &mut Scene<'_, '_>) {
+        if let Secrets::Inflate(inflate, _) = &self.secrets
+            && inflate.is_new()
+        {
+            self.secrets = Secrets::Nothing;
+            let cx = &mut *scene.cx;
+            cx.anomalies
+                .note(AnomalyKind::HttpLimit, cx.ts, cx.packet, || {
+                    "more compressed bodies at once than are looked through".to_owned()
+                });
+        }
+    }
+
     /// The next bytes; whether more are wanted.
     pub(super) fn push(
         &mut self,
@@ -110,7 +127,7 @@ impl Peek {
     ) -> bool {
         self.scan.push(bytes);
         let is_read = self.reading.push(scene, tx, bytes);
-        let is_searched = self.secrets.push(scene, bytes);
+        let is_searched = self.secrets.push(scene, tx, bytes);
         is_read || is_searched || !matches!(self.scan, Scan::Off)
     }
 
@@ -146,30 +163,32 @@ impl Peek {
 }
 
 impl Secrets {
-    /// For a body of this media type and these headers.
-    fn of(
-        tx: &HttpTransaction,
-        media_type: Text,
-        fields: &[head::Field<'_>],
-        reading: &Reading,
-    ) -> Self {
+    /// For a body of one side with these headers.
+    fn of(tx: &HttpTransaction, from: Role, fields: &[head::Field<'_>], reading: &Reading) -> Self {
+        let media_type = match from {
+            Role::Client => Text::RequestType,
+            Role::Server => Text::ResponseType,
+        };
         if !fields::is_readable(tx.text(media_type)) {
             return Self::Nothing;
         }
         match Coding::of(head::value(fields, b"content-encoding")) {
             Coding::Identity if tx.version == HttpVersion::V2 => Self::Plain(Box::default()),
             Coding::Identity | Coding::Other => Self::Nothing,
-            // It is decoded there.
-            _ if matches!(reading, Reading::Whole { .. }) => Self::Nothing,
-            coding => Self::Coded {
-                kept: Zeroizing::default(),
-                coding,
+            coding => match Inflate::new(coding) {
+                Some(inflate) => Self::Inflate(Box::new(inflate), from),
+                // It is decoded there.
+                None if matches!(reading, Reading::Whole { .. }) => Self::Nothing,
+                None => Self::Coded {
+                    kept: Zeroizing::default(),
+                    coding,
+                },
             },
         }
     }
 
     /// The next bytes; whether more are wanted.
-    fn push(&mut self, scene: &mut Scene<'_, '_>, bytes: &[u8]) -> bool {
+    fn push(&mut self, scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, bytes: &[u8]) -> bool {
         match self {
             Self::Nothing => false,
             Self::Plain(scan) => {
@@ -177,6 +196,24 @@ impl Secrets {
                     scene.shape(secret, class);
                 });
                 true
+            }
+            Self::Inflate(inflate, from) => {
+                let limits = scene.cx.limits;
+                let bounds = (limits.http_body_ratio, limits.http_inflated_bytes);
+                let state = inflate.push(bytes, bounds, &mut |secret, class| {
+                    scene.shape(secret, class);
+                });
+                match state {
+                    State::Open => return true,
+                    State::Over => {}
+                    State::Bomb => bomb(scene, tx, *from),
+                    State::Long => longer(scene, limits.http_inflated_bytes),
+                    State::Broken => tx.oddities.add(Oddity::CodingBroken),
+                }
+                if let Self::Inflate(inflate, _) = std::mem::take(self) {
+                    inflate.end(&mut |secret, class| scene.shape(secret, class));
+                }
+                false
             }
             Self::Coded { kept, .. } => {
                 let max = usize::try_from(scene.cx.limits.http_body_bytes).unwrap_or(usize::MAX);
@@ -192,7 +229,7 @@ impl Secrets {
         match self {
             Self::Nothing => {}
             Self::Plain(scan) => scan.cut(),
-            Self::Coded { .. } => *self = Self::Nothing,
+            Self::Inflate(..) | Self::Coded { .. } => *self = Self::Nothing,
         }
     }
 
@@ -201,6 +238,9 @@ impl Secrets {
         match self {
             Self::Nothing => {}
             Self::Plain(mut scan) => scan.end(shapes(), &mut |secret, class| {
+                scene.shape(secret, class);
+            }),
+            Self::Inflate(inflate, _) => inflate.end(&mut |secret, class| {
                 scene.shape(secret, class);
             }),
             Self::Coded { kept, coding } if !kept.is_empty() => {
@@ -216,6 +256,7 @@ impl Secrets {
         match self {
             Self::Nothing => 0,
             Self::Plain(scan) => size_of::<credential::Scan>() + scan.heap_bytes(),
+            Self::Inflate(inflate, _) => inflate.heap_bytes(),
             Self::Coded { kept, .. } => kept.capacity(),
         }
     }
@@ -230,22 +271,46 @@ fn decoded(
     from: Role,
 ) -> Zeroizing<Vec<u8>> {
     let decoded = content::decode(coding, kept, scene.cx.limits.http_body_ratio);
+    let most = scene.cx.limits.http_body_bytes;
     if decoded.bomb {
-        tx.oddities.add(Oddity::Bomb);
-        let cx = &mut *scene.cx;
-        let whose = match from {
-            Role::Client => "a request's body",
-            Role::Server => "an answer's body",
-        };
-        cx.anomalies
-            .note(AnomalyKind::HttpBomb, cx.ts, cx.packet, || {
-                format!("{whose}; {MAX_DECODED} bytes of it were read")
-            });
+        bomb(scene, tx, from);
+    } else if !Inflate::reads(coding)
+        && (decoded.bytes.len() >= MAX_DECODED || kept.len() as u64 >= most)
+    {
+        longer(scene, most.min(MAX_DECODED as u64));
     }
     if decoded.broken {
         tx.oddities.add(Oddity::CodingBroken);
     }
     decoded.bytes
+}
+
+/// A body inflates beyond the ratio.
+fn bomb(scene: &mut Scene<'_, '_>, tx: &mut HttpTransaction, from: Role) {
+    if tx.oddities.has(Oddity::Bomb) {
+        return;
+    }
+    tx.oddities.add(Oddity::Bomb);
+    let cx = &mut *scene.cx;
+    let whose = match from {
+        Role::Client => "a request's body",
+        Role::Server => "an answer's body",
+    };
+    cx.anomalies
+        .note(AnomalyKind::HttpBomb, cx.ts, cx.packet, || {
+            format!("{whose}; some {MAX_DECODED} bytes of it were read")
+        });
+}
+
+/// A body under a coding is longer than is looked through.
+fn longer(scene: &mut Scene<'_, '_>, most: u64) {
+    let cx = &mut *scene.cx;
+    cx.anomalies
+        .note(AnomalyKind::HttpLimit, cx.ts, cx.packet, || {
+            format!(
+                "a compressed body; what is behind some {most} bytes of it was not looked through"
+            )
+        });
 }
 
 impl Reading {
@@ -356,7 +421,10 @@ impl Reading {
             } => {
                 if coding != Coding::Identity {
                     kept = decoded(scene, tx, coding, &kept, from);
-                    scene.shapes_of(&kept);
+                    // Others were looked through as they passed.
+                    if !Inflate::reads(coding) {
+                        scene.shapes_of(&kept);
+                    }
                 }
                 if json {
                     let mut peek = JsonPeek::default();

@@ -381,7 +381,7 @@ pub(super) fn decode(coding: Coding, input: &[u8], ratio: u64) -> Decoded {
     out
 }
 
-fn is_zlib(input: &[u8]) -> bool {
+pub(super) fn is_zlib(input: &[u8]) -> bool {
     matches!(input, [cmf, flg, ..] if cmf & 0x0f == 8 && (u16::from(*cmf) << 8 | u16::from(*flg)) % 31 == 0)
 }
 

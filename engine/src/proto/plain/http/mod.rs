@@ -10,6 +10,7 @@ mod fields;
 mod h1;
 mod h2;
 mod head;
+mod inflate;
 mod jwt;
 mod probe;
 mod scan;

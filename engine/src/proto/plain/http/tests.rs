@@ -447,6 +447,60 @@ fn a_bomb_in_a_request_is_named() {
     );
 }
 
+/// Behind megabytes of what compresses to a half, far beyond what is kept of it.
+#[test]
+fn secrets_deep_in_a_compressed_body_are_found() {
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+    use std::io::Write as _;
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut text = String::new();
+    while text.len() < 1 << 20 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        text.push_str(&format!("{state:016x}\n"));
+    }
+    text.push_str("aws AKIAO2GPDFQKSOYCO5BU end");
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
+    zlib.write_all(text.as_bytes()).unwrap();
+    let mut deflate = DeflateEncoder::new(Vec::new(), Compression::fast());
+    deflate.write_all(text.as_bytes()).unwrap();
+    for (coding, body) in [
+        ("gzip", gzip.finish().unwrap()),
+        ("deflate", zlib.finish().unwrap()),
+        ("deflate", deflate.finish().unwrap()),
+    ] {
+        assert!(body.len() > 256 << 10);
+        for media_type in ["text/plain", "application/json"] {
+            let head = format!(
+                "Content-Type: {media_type}\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            let request = [
+                format!("POST /x HTTP/1.1\r\nHost: a\r\n{head}").as_bytes(),
+                &body,
+            ]
+            .concat();
+            let answer = [format!("HTTP/1.1 200 OK\r\n{head}").as_bytes(), &body].concat();
+            let turns = [c(request), s(answer)];
+            let pieces: Vec<Turn> = turns
+                .iter()
+                .flat_map(|(from, bytes)| bytes.chunks(1_460).map(|piece| (*from, piece.to_vec())))
+                .collect();
+            let facts = talk(&pieces).plaintext.expect("recognised");
+            let found: Vec<_> = facts
+                .credentials
+                .iter()
+                .map(|one| (one.class, one.len, one.count))
+                .collect();
+            assert_eq!(found, [("aws_access_key", 20, 2)], "{coding} {media_type}");
+        }
+    }
+}
+
 #[test]
 fn transactions_of_a_flow_are_bounded() {
     let turns: Vec<Turn> = (0..600)

@@ -18,6 +18,8 @@ use zeroize::Zeroizing;
 
 /// Ids of streams that left without an answer, which may still come.
 const MAX_LEFT: usize = 64;
+/// Heap bytes of open streams beyond which no more bodies are decoded.
+const MAX_HELD: usize = 2 << 20;
 /// Streams that wait behind their reset for an answer on its way.
 const MAX_RESET: usize = 64;
 /// A stream that is reset so soon was asked for to be reset.
@@ -356,6 +358,9 @@ impl Streams {
         let peek = &mut stream.peeks[from.index()];
         if peek.is_nothing() {
             return false;
+        }
+        if self.held > MAX_HELD {
+            peek.spare(scene);
         }
         let before = peek.heap_bytes();
         let wants = peek.push(scene, &mut stream.tx, bytes);
