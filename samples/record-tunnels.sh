@@ -52,7 +52,7 @@ through() { # through TYPE
 serve iodined -f -c -P not-a-secret -l 10.20.0.53 10.99.0.1 $domain
 iodined=$server
 sleep 1
-for type in NULL TXT CNAME MX A; do
+for type in NULL PRIVATE TXT SRV MX CNAME A; do
   name=iodine-${type,,}
   record "$name" through $type
   # A registered domain of its own, from one client: one finding.
