@@ -134,7 +134,7 @@ pub fn shell_word(path: &Path) -> String {
 }
 
 /// Said of a pass that rests on nothing that held.
-const WARNINGS_ALONE: &str = "warnings alone: nothing failed, and nothing was seen to hold";
+const WARNINGS_ALONE: &str = "no more than warnings, and nothing was seen to hold";
 
 /// Whether a verdict is a pass for want of anything worse than warnings.
 fn is_warnings_alone(verdict: &Verdict) -> bool {

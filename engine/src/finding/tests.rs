@@ -489,6 +489,12 @@ fn warnings_alone_pass_only_where_more_was_judged_than_was_not_seen() {
             "{name}"
         );
     }
+    // Of checks that pass so, one is enough for their control.
+    let mild = policy("verdicts: {fail_at: critical}");
+    let judged = judge(&mild, &[unanswered(1)]);
+    let plain = verdict(&judged, Some("NS-01.plaintext"));
+    assert_eq!((plain.verdict, plain.failed), (VerdictKind::Pass, 1));
+    assert_eq!(verdict(&judged, None).verdict, VerdictKind::Pass);
     let judged = judge(&Policy::built_in(), &[old(1)]);
     let told = judged
         .findings

@@ -104,7 +104,7 @@ impl Audit for HttpUpgrade {
                         unit: &FETCHES,
                         ..requests(count)
                     };
-                    let rest = ", which are signed and fetched in plaintext by design (RFC 5280, RFC 6960)";
+                    let rest = ": such are signed, and fetched in plaintext by design (RFC 5280, RFC 6960)";
                     Outcome::counted(&META, Severity::Info, detail, amount, rest)
                         .titled("Certificate status fetched over plaintext HTTP, as it is meant to be")
                 }
