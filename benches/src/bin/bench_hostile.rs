@@ -1,7 +1,9 @@
 //! `bench-hostile [KIND...] [--scale X] [--analyze PROGRAM] [--dir FOLDER]`: makes hostile
 //! captures, analyses each, and prints wall time, CPU time and peak RssAnon beside what the
 //! policy's limits allow. Sizes at scale 1: 5 million SYNs of as many sources, 2 million UDP flows
-//! of one packet, a million one-byte segments backwards, 1 GiB of zeros in a gzip file.
+//! of one packet, a million one-byte segments backwards, a million connections that hold a
+//! ClientHello and no more, two million requests pipelined in one HTTP connection, 1 GiB of zeros
+//! in a gzip file.
 
 #[allow(dead_code, reason = "shared with bench-run, which asks for all of it")]
 #[path = "bench_run/process.rs"]
@@ -12,11 +14,19 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use nsforensics_bench::wire::{ACK, Endpoint, PcapWriter, SYN, Tcp};
+use nsforensics_bench::tls::{Variant, handshake};
+use nsforensics_bench::wire::{ACK, Endpoint, PcapWriter, Random, SYN, Tcp};
 
-const USAGE: &str = "usage: bench-hostile [syn-flood|udp-flows|backwards|gzip-bomb]... [--scale X] \
-                     [--analyze PROGRAM] [--dir FOLDER]";
-const KINDS: [&str; 4] = ["syn-flood", "udp-flows", "backwards", "gzip-bomb"];
+const USAGE: &str = "usage: bench-hostile [syn-flood|udp-flows|backwards|client-hellos|pipelined|\
+                     gzip-bomb]... [--scale X] [--analyze PROGRAM] [--dir FOLDER]";
+const KINDS: [&str; 6] = [
+    "syn-flood",
+    "udp-flows",
+    "backwards",
+    "client-hellos",
+    "pipelined",
+    "gzip-bomb",
+];
 /// Seals nothing of worth.
 const KEY: &str = "a-key-for-the-benchmark-and-nothing-else";
 /// One open flow, roughly, with its places in table and queues: what `limits.max_flows` counts.
@@ -73,7 +83,7 @@ fn run(options: &Options) -> Result<(), String> {
     fs::create_dir_all(&options.dir).map_err(|error| error.to_string())?;
     let budget = budget(&options.program)?;
     println!(
-        "{:<10} {:>12} {:>8} {:>8} {:>14} {:>12}",
+        "{:<13} {:>12} {:>8} {:>8} {:>14} {:>12}",
         "kind", "file bytes", "wall s", "CPU s", "peak RssAnon", "budget"
     );
     for kind in &options.kinds {
@@ -90,7 +100,7 @@ fn run(options: &Options) -> Result<(), String> {
             .args([&out, &path]);
         let took = process::measure(analyze, &options.dir.join("hostile-errors"))?;
         println!(
-            "{kind:<10} {bytes:>12} {:>8.2} {:>8.2} {:>10.1} MiB {:>8} MiB",
+            "{kind:<13} {bytes:>12} {:>8.2} {:>8.2} {:>10.1} MiB {:>8} MiB",
             took.wall,
             took.cpu,
             took.rss_anon_kib as f64 / 1024.0,
@@ -161,6 +171,8 @@ fn make(kind: &str, scale: f64, path: &Path) -> std::io::Result<()> {
                 pcap.udp(source(number), server(9_999), b"one packet")?;
             }
         }
+        "client-hellos" => client_hellos(count(1_000_000), &mut pcap, source, server(443))?,
+        "pipelined" => pipelined(count(2_000_000), &mut pcap, source(1), server(80))?,
         _ => {
             let client = source(1);
             for number in (0..count(1_000_000)).rev() {
@@ -174,6 +186,68 @@ fn make(kind: &str, scale: f64, path: &Path) -> std::io::Result<()> {
         }
     }
     pcap.flush()
+}
+
+/// Connections whose server never says more than that it is there: each holds a handshake that
+/// waits for the rest. Every client, and every name, is another one.
+fn client_hellos<W: Write>(
+    many: u32,
+    pcap: &mut PcapWriter<W>,
+    source: impl Fn(u32) -> Endpoint,
+    server: Endpoint,
+) -> std::io::Result<()> {
+    let mut random = Random::new(1);
+    let segment = |sequence, acknowledged, flags| Tcp {
+        sequence,
+        acknowledged,
+        flags,
+    };
+    for number in 0..many {
+        let client = source(number);
+        let name = format!("host-{number}.example.org");
+        let hello = handshake(Variant::Tls13, 0, &name, &mut random).flights;
+        let hello = hello.first().map_or(&[][..], |(_, bytes)| bytes);
+        pcap.tcp(client, server, segment(0, 0, SYN), &[])?;
+        pcap.tcp(server, client, segment(0, 1, SYN | ACK), &[])?;
+        pcap.tcp(client, server, segment(1, 1, ACK), hello)?;
+    }
+    Ok(())
+}
+
+/// Requests of one connection, twenty or so to a segment, and no answer to any.
+fn pipelined<W: Write>(
+    many: u32,
+    pcap: &mut PcapWriter<W>,
+    client: Endpoint,
+    server: Endpoint,
+) -> std::io::Result<()> {
+    const SEGMENT: usize = 1_400;
+    let mut next = Tcp {
+        sequence: 0,
+        acknowledged: 0,
+        flags: SYN,
+    };
+    pcap.tcp(client, server, next, &[])?;
+    let answer = Tcp {
+        acknowledged: 1,
+        flags: SYN | ACK,
+        ..next
+    };
+    pcap.tcp(server, client, answer, &[])?;
+    (next.sequence, next.acknowledged, next.flags) = (1, 1, ACK);
+    let mut data = Vec::with_capacity(2 * SEGMENT);
+    for number in 0..many {
+        write!(
+            data,
+            "GET /path/{number} HTTP/1.1\r\nHost: api.example.org\r\n\r\n"
+        )?;
+        if data.len() >= SEGMENT || number + 1 == many {
+            pcap.tcp(client, server, next, &data)?;
+            next.sequence = next.sequence.wrapping_add(data.len() as u32);
+            data.clear();
+        }
+    }
+    Ok(())
 }
 
 /// A capture whose one packet is followed by zeros, compressed a thousand times.
