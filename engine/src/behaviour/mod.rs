@@ -7,6 +7,9 @@
 //! Tables are read a row group at a time, the next one while the detectors look
 //! at the last. What no detector wants is not read, and a table that nobody
 //! wants is not opened. Nothing here judges.
+//!
+//! Where there are more names than `limits.behaviour_names`, all is begun again
+//! behind a sieve: hosts of few flows, none of them answered or large, get no number.
 
 mod read;
 
@@ -14,7 +17,7 @@ use crate::anomaly::{Anomaly, AnomalyKind};
 use crate::capture::CaptureSummary;
 use crate::control::Meta;
 use crate::control::ns04::{
-    Behaviour, Columns, DETECTORS, Detected, Detector, Names, Population, Rows, Scene,
+    Behaviour, Columns, DETECTORS, Detected, Detector, Names, Population, Rows, Scene, Sieve,
 };
 use crate::error::Result;
 use crate::evidence::PacketRef;
@@ -69,7 +72,25 @@ pub fn judge_by(
     sources: &[Source],
     checks: &[&dyn Behaviour],
 ) -> Result<Vec<Detected>> {
+    let mut sieve = None;
+    loop {
+        match attempt(policy, sources, checks, sieve.as_ref())? {
+            Some(judged) => return Ok(judged),
+            None => sieve = Some(sift(sources)?),
+        }
+    }
+}
+
+/// Judges runs; `None` when there are more names than may be numbered, and no
+/// sieve has yet told which of them can be left out.
+fn attempt(
+    policy: &Policy,
+    sources: &[Source],
+    checks: &[&dyn Behaviour],
+    sieve: Option<&Sieve>,
+) -> Result<Option<Vec<Detected>>> {
     let mut names = Names::new(policy.limits.behaviour_names);
+    let mut rare_flows = 0;
     let mut population = Population::new(policy.limits.behaviour_subjects);
     let started: Vec<_> = checks
         .iter()
@@ -120,8 +141,12 @@ pub fn judge_by(
                     population: counts.then_some(&mut population),
                     working: &mut working,
                     first_capture: source.first_capture,
+                    sieve,
+                    rare_flows: &mut rare_flows,
                 };
-                pass.over(&source.folder, &columns)?;
+                if !pass.over(&source.folder, &columns)? {
+                    return Ok(None);
+                }
             }
         }
         is_first = false;
@@ -142,12 +167,60 @@ pub fn judge_by(
     let first = judged
         .iter_mut()
         .find_map(|one| one.judgement.as_mut().ok());
-    if let Some(judgement) = first.filter(|_| refused > 0) {
-        judgement.limits.push(format!(
-            "limits.behaviour_names: {refused} rows name hosts beyond it, and were left out by every detector"
-        ));
+    if let Some(judgement) = first {
+        if refused > 0 {
+            judgement.limits.push(format!(
+                "limits.behaviour_names: {refused} rows name hosts beyond it, and were left out by every detector"
+            ));
+        }
+        if rare_flows > 0 {
+            judgement.limits.push(format!(
+                "limits.behaviour_names: {rare_flows} flows were left out by every detector: one of their hosts \
+                 was seen in fewer than {COMMON}, none of them answered or large"
+            ));
+        }
     }
-    Ok(judged)
+    Ok(Some(judged))
+}
+
+/// Flows from which on a host is looked at even where names are short: fewer are
+/// no series, and what nobody answered and sent little is no transfer.
+const COMMON: u8 = 6;
+/// Bytes of a flow that make its hosts worth looking at.
+const LARGE_BYTES: u64 = 4_096;
+
+/// Counts the flows of each host, so that a flood of made-up addresses takes no
+/// room from hosts that are there.
+fn sift(sources: &[Source]) -> Result<Sieve> {
+    let table = Table {
+        name: "flows",
+        plain: vec!["orig_bytes", "resp_bytes"],
+        named: vec!["src_ip", "dst_ip", "destination"],
+    };
+    let (mut sieve, none) = (Sieve::default(), Names::new(0));
+    for source in sources {
+        let Some(file) = read::Reader::open(&source.folder, &table)? else {
+            continue;
+        };
+        for index in 0..file.groups() {
+            for batch in &file.group(index)?.batches {
+                let rows = Rows::new(table.name, batch, &[], &none, 0);
+                let (src, dst) = (rows.texts("src_ip"), rows.texts("dst_ip"));
+                let to = rows.texts("destination");
+                let (sent, received) = (rows.ints("orig_bytes"), rows.ints("resp_bytes"));
+                for row in 0..rows.len() {
+                    let is_rare = received.count(row) == 0 && sent.count(row) < LARGE_BYTES;
+                    let times = if is_rare { 1 } else { COMMON };
+                    let (src, dst, to) = (src.get(row), dst.get(row), to.get(row));
+                    // A destination without a name is its address.
+                    for text in [src, dst.filter(|_| dst != to), to].into_iter().flatten() {
+                        sieve.add(&text, times);
+                    }
+                }
+            }
+        }
+    }
+    Ok(sieve)
 }
 
 /// Budgets that detectors reached: one anomaly each, at the beginning of the input.
@@ -256,12 +329,16 @@ struct Pass<'p> {
     population: Option<&'p mut Population>,
     working: &'p mut [Working],
     first_capture: u32,
+    sieve: Option<&'p Sieve>,
+    /// Flows of hosts that it holds back.
+    rare_flows: &'p mut u64,
 }
 
 impl Pass<'_> {
-    fn over(&mut self, folder: &std::path::Path, table: &Table) -> Result<()> {
+    /// Reads a table; `false` when names are short and a sieve would help.
+    fn over(&mut self, folder: &std::path::Path, table: &Table) -> Result<bool> {
         let Some(file) = read::Reader::open(folder, table)? else {
-            return Ok(());
+            return Ok(true);
         };
         let mut next = (file.groups() > 0).then(|| file.group(0)).transpose()?;
         let mut index = 0;
@@ -273,14 +350,20 @@ impl Pass<'_> {
                 || more.then(|| file.group(index)).transpose(),
             );
             fed?;
+            if self.sieve.is_none() && self.names.refused() > 0 {
+                return Ok(false);
+            }
             next = read?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn feed(&mut self, table: &Table, group: &Group) -> Result<()> {
         for batch in &group.batches {
-            let ids = group.numbered(batch, table, self.names)?;
+            let ids = group.numbered(batch, table, self.names, self.sieve)?;
+            if self.sieve.is_none() && self.names.refused() > 0 {
+                return Ok(());
+            }
             let batch = without_icmp_ports(batch);
             let rows = Rows::new(table.name, &batch, &ids, self.names, self.first_capture);
             if let Some(population) = &mut self.population {
@@ -288,7 +371,11 @@ impl Pass<'_> {
                 let (answer, places) = (rows.ints("resp_bytes"), rows.places());
                 for row in 0..rows.len() {
                     let is_answered = answer.count(row) > 0;
-                    population.note(src.get(row), to.get(row), places.ts_ns(row), is_answered);
+                    let (src, to) = (src.get(row), to.get(row));
+                    population.note(src, to, places.ts_ns(row), is_answered);
+                    if self.sieve.is_some() && !(src.is_some() && to.is_some()) {
+                        *self.rare_flows += 1;
+                    }
                 }
             }
             self.working.par_iter_mut().for_each(|one| {

@@ -2,7 +2,8 @@
 //! Texts to be numbered are read as dictionaries, so that each different one of
 //! a row group is looked up once.
 
-use crate::control::ns04::{NameId, Names};
+use super::COMMON;
+use crate::control::ns04::{NameId, Names, Sieve};
 use crate::error::{Error, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
@@ -113,12 +114,13 @@ impl Reader {
 }
 
 impl Group {
-    /// The numbers of the texts of a batch.
+    /// The numbers of the texts of a batch; none for hosts that the sieve holds back.
     pub(super) fn numbered(
         &self,
         batch: &RecordBatch,
         table: &Table,
         names: &mut Names,
+        sieve: Option<&Sieve>,
     ) -> Result<Vec<(&'static str, Vec<NameId>)>> {
         let mut out = Vec::with_capacity(table.named.len());
         for &name in &table.named {
@@ -131,6 +133,11 @@ impl Group {
             let values = array.values().as_string_opt::<i32>();
             let values =
                 values.ok_or_else(|| failed(&self.path, format!("column {name} is no text")))?;
+            // Addresses of all tables stand in flows; names of some do not.
+            let is_host = matches!(name, "src_ip" | "dst_ip")
+                || name == "destination" && table.name == "flows";
+            let sieve = sieve.filter(|_| is_host);
+            let is_rare = |text: &str| sieve.is_some_and(|sieve| sieve.count(&text) < COMMON);
             let mut known: Vec<Option<NameId>> = vec![None; values.len()];
             let ids = array.keys().iter().map(|key| {
                 let index = key.and_then(|key| usize::try_from(key).ok());
@@ -139,7 +146,7 @@ impl Group {
                     return NameId::NONE;
                 };
                 *slot.get_or_insert_with(|| {
-                    if values.is_valid(index) {
+                    if values.is_valid(index) && !is_rare(values.value(index)) {
                         names.number(values.value(index))
                     } else {
                         NameId::NONE

@@ -148,10 +148,11 @@ impl Default for Limits {
             http_ordered: 16_384,
             // Each takes up to 1.3 KiB, most a tenth of it.
             api_subjects: 16_384,
-            // About 64 bytes each; a week of two thousand hosts has a million.
-            behaviour_names: 4_194_304,
-            // From 16 bytes to some hundred each, by detector.
-            behaviour_subjects: 4_194_304,
+            // About 32 bytes each; a week of two thousand hosts has a million.
+            behaviour_names: 1_835_008,
+            // Some 20 bytes each in the detectors that look at every pair; as many as
+            // a hash table of two million places holds.
+            behaviour_subjects: 1_835_008,
             // Some 200 bytes each; the largest public lists have some 100,000.
             indicators: 1_000_000,
             // 40 bytes each.

@@ -1,37 +1,54 @@
 //! Destinations that belong together: names of one registered domain, addresses
 //! of one network.
 
+use super::rows::spread;
 use super::{NameId, Names};
 use crate::proto::dns::suffix;
 use foldhash::quality::RandomState;
-use hashbrown::HashMap;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 
-/// A registered domain, or a network of addresses.
+/// A registered domain, or a network of addresses: the place of the first
+/// destination in it among the names.
 pub(super) type GroupId = u32;
 
-/// Numbers the groups of destinations; each destination is looked at once.
+/// Groups of destinations; each destination is looked at once.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    of: Vec<Option<GroupId>>,
-    ids: HashMap<String, GroupId, RandomState>,
+    hasher: RandomState,
+    /// By destination; `GroupId::MAX` where it was not looked at.
+    of: Vec<GroupId>,
+    /// Groups with half a hash of what they are called.
+    known: HashTable<(u32, GroupId)>,
 }
 
 impl Groups {
     /// The group of a destination.
     pub(super) fn of(&mut self, names: &Names, destination: NameId) -> GroupId {
         let index = destination.index();
-        if self.of.len() <= index {
-            self.of.resize(index + 1, None);
+        if !destination.is_some() {
+            return GroupId::MAX;
         }
-        if let Some(Some(known)) = self.of.get(index) {
-            return *known;
+        if let Some(&known) = self.of.get(index).filter(|known| **known != GroupId::MAX) {
+            return known;
         }
-        let next = GroupId::try_from(self.ids.len()).unwrap_or(GroupId::MAX);
         let name = group_name(names.text(destination));
-        let group = *self.ids.entry(name).or_insert(next);
+        let half = self.hasher.hash_one(&name) as u32;
+        let is_it = |&(of, group): &(u32, GroupId)| {
+            of == half && group_name(names.text(NameId::at(group))) == name
+        };
+        let known = self.known.find(spread(half), is_it);
+        let group = known.map_or(destination.number(), |&(_, group)| group);
+        if known.is_none() {
+            let known = &mut self.known;
+            known.insert_unique(spread(half), (half, group), |&(of, _)| spread(of));
+        }
+        if self.of.len() <= index {
+            self.of.resize(index + 1, GroupId::MAX);
+        }
         if let Some(slot) = self.of.get_mut(index) {
-            *slot = Some(group);
+            *slot = group;
         }
         group
     }

@@ -24,6 +24,7 @@ mod long_connection;
 mod periodic_beaconing;
 mod rare_tls_client;
 mod rows;
+mod sieve;
 mod slow_exfiltration;
 mod subjects;
 pub(crate) mod timing;
@@ -44,6 +45,7 @@ pub use found::{
     Tally, Trail, rounded,
 };
 pub use indicator::Indicators;
+pub use sieve::Sieve;
 pub use rows::{
     Columns, Flags, Floats, Ids, Ints, Lists, NameId, Names, Places, Rows, Seen, Texts,
 };

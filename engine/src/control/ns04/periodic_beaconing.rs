@@ -10,7 +10,10 @@
 //!
 //! Three passes: how often each source goes to each group of destinations (the
 //! registered domain, or the network of an address); the times of those that
-//! could be regular; the flows of those that are.
+//! could be regular; the flows of those that are. Where there are more such pairs
+//! than `limits.behaviour_subjects`, a pass between sieves out those that are too
+//! rare to be regular, and they are counted again; where there are more times than
+//! `limits.behaviour_events`, another one learns when the longest series begin.
 
 mod around;
 mod literal;
@@ -18,6 +21,7 @@ mod report;
 mod score;
 
 use super::catalogue;
+use super::sieve::Sieve;
 use super::groups::{GroupId, Groups, group_name};
 use super::subjects::{Subjects, say_left_out, trail_room};
 use super::{
@@ -69,10 +73,12 @@ impl Behaviour for PeriodicBeaconing {
             allowlist: Allowlist::new(allowlist),
             most_found: policy.limits.max_findings,
             most_events: policy.limits.behaviour_events,
-            pass: Pass::Counting,
+            pass: Pass::Before,
+            sieve: None,
             groups_of: Groups::default(),
             groups: Subjects::new(policy),
             kept: usize::MAX,
+            spans: HashMap::default(),
             hosts: Subjects::new(policy),
             goals: HashMap::default(),
             events: HashMap::default(),
@@ -86,7 +92,10 @@ impl Behaviour for PeriodicBeaconing {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pass {
+    Before,
     Counting,
+    Sieving,
+    Spans,
     Times,
     Flows,
     Over,
@@ -94,13 +103,6 @@ enum Pass {
 
 /// Who goes where.
 type Key = (NameId, GroupId, u16);
-
-#[derive(Clone, Copy, Debug)]
-struct Count {
-    flows: u32,
-    first_ns: i64,
-    last_ns: i64,
-}
 
 /// One connection.
 #[derive(Clone, Copy, Debug)]
@@ -127,11 +129,17 @@ struct Looking {
     most_events: usize,
     pass: Pass,
     groups_of: Groups,
-    groups: Subjects<Key, Count>,
+    /// Flows of each.
+    groups: Subjects<Key, u32>,
+    /// What there was no room for without it.
+    sieve: Option<Sieve>,
     /// Events kept of one key.
     kept: usize,
+    /// First and last time of those that have more.
+    spans: HashMap<Key, (i64, i64), RandomState>,
     hosts: Subjects<NameId, Host>,
-    /// Destinations of each source, those of the network's own business aside.
+    /// Destinations of each source that could be regular anywhere, those of the
+    /// network's own business aside.
     goals: HashMap<NameId, u32, RandomState>,
     events: HashMap<Key, Vec<Event>, RandomState>,
     beacons: Vec<Beacon>,
@@ -142,6 +150,11 @@ struct Looking {
     not_listed: u64,
 }
 
+/// Flows of a pair that say nothing of how regular it is.
+const MOST_RARE: u8 = {
+    assert!(w::MIN_GAPS < u8::MAX as usize, "a sieve counts to 255");
+    w::MIN_GAPS as u8
+};
 const DAY_NS: i64 = 86_400 * SECOND_NS;
 const HOUR_NS: i64 = 3_600 * SECOND_NS;
 impl Detector for Looking {
@@ -168,25 +181,41 @@ impl Detector for Looking {
             plain: &["dst_port", "ip_proto"],
             names: &["src_ip", "destination"],
         }];
+        const SPANS: &[Columns] = &[Columns {
+            table: "flows",
+            plain: &["dst_port", "ip_proto", "local_resp"],
+            names: &["src_ip", "destination"],
+        }];
         match self.pass {
-            Pass::Counting if self.groups.map.is_empty() && self.kept == usize::MAX => {
-                self.kept = 0;
+            Pass::Before => {
+                self.pass = Pass::Counting;
+                COUNTING
+            }
+            Pass::Counting if self.groups.left_out > 0 && self.sieve.is_none() => {
+                self.sieve = Some(Sieve::default());
+                self.groups.clear();
+                self.pass = Pass::Sieving;
+                COUNTING
+            }
+            Pass::Sieving => {
+                self.pass = Pass::Counting;
                 COUNTING
             }
             Pass::Counting => {
-                for &(src, _, port) in self.groups.map.keys() {
-                    if !is_infrastructure(port) {
-                        *self.goals.entry(src).or_default() += 1;
-                    }
-                }
-                self.groups
-                    .map
-                    .retain(|_, count| count.flows as usize > w::MIN_GAPS);
+                self.choose_groups();
                 if self.groups.map.is_empty() {
                     self.pass = Pass::Over;
                     return &[];
                 }
                 self.share_out();
+                if self.is_cut() {
+                    self.pass = Pass::Spans;
+                    return SPANS;
+                }
+                self.pass = Pass::Times;
+                TIMES
+            }
+            Pass::Spans => {
                 self.pass = Pass::Times;
                 TIMES
             }
@@ -209,13 +238,16 @@ impl Detector for Looking {
     fn feed(&mut self, rows: &Rows<'_>) {
         match self.pass {
             Pass::Counting => self.count(rows),
+            Pass::Sieving => self.sieve(rows),
+            Pass::Spans => self.span(rows),
             Pass::Times => self.take(rows),
             Pass::Flows => self.trail(rows),
-            Pass::Over => {}
+            Pass::Before | Pass::Over => {}
         }
     }
 
     fn judge(self: Box<Self>, scene: &Scene<'_>) -> Judgement {
+        let is_cut = self.is_cut();
         let mut judgement = Judgement {
             tally: self.judged,
             ..Judgement::default()
@@ -225,13 +257,7 @@ impl Detector for Looking {
             self.groups.left_out,
             "flows to further destinations were not looked at",
         );
-        if self.kept < usize::MAX
-            && self
-                .groups
-                .map
-                .values()
-                .any(|c| c.flows as usize > self.kept)
-        {
+        if is_cut {
             judgement.limits.push(format!(
                 "limits.behaviour_events: of each source and destination, the first {} connections were looked at",
                 self.kept
@@ -281,38 +307,82 @@ impl Looking {
         Some((src, group, u16::try_from(port).unwrap_or_default()))
     }
 
-    fn count(&mut self, rows: &Rows<'_>) {
+    /// Calls `each` with the key and the time of every row that has one.
+    fn keyed(&mut self, rows: &Rows<'_>, mut each: impl FnMut(&mut Self, Key, i64)) {
         let (srcs, tos) = (rows.ids("src_ip"), rows.ids("destination"));
         let (ports, protos) = (rows.ints("dst_port"), rows.ints("ip_proto"));
         let local = rows.flags("local_resp");
         let places = rows.places();
         for row in 0..rows.len() {
-            let ts_ns = places.ts_ns(row);
-            let src = srcs.get(row);
-            let hour = ts_ns.div_euclid(HOUR_NS);
-            if src.is_some()
-                && let Some(host) = self.hosts.entry(src, Host::default)
-            {
-                host.note(hour);
-            }
             if !self.alert_on_local && local.get(row) == Some(true) {
                 continue;
             }
             let (port, proto) = (ports.or_zero(row), protos.or_zero(row));
-            let Some(key) = self.key(rows, src, tos.get(row), port, proto) else {
-                continue;
-            };
-            let Some(count) = self.groups.entry(key, || Count {
-                flows: 0,
-                first_ns: ts_ns,
-                last_ns: ts_ns,
-            }) else {
-                continue;
-            };
-            count.flows = count.flows.saturating_add(1);
-            count.first_ns = count.first_ns.min(ts_ns);
-            count.last_ns = count.last_ns.max(ts_ns);
+            if let Some(key) = self.key(rows, srcs.get(row), tos.get(row), port, proto) {
+                each(self, key, places.ts_ns(row));
+            }
         }
+    }
+
+    fn count(&mut self, rows: &Rows<'_>) {
+        self.keyed(rows, |this, key, _| {
+            let is_rare = |sieve: &Sieve| sieve.count(&key) <= MOST_RARE;
+            if this.sieve.as_ref().is_some_and(is_rare) {
+                return;
+            }
+            if let Some(flows) = this.groups.entry(key, || 0) {
+                *flows = flows.saturating_add(1);
+            }
+        });
+    }
+
+    fn sieve(&mut self, rows: &Rows<'_>) {
+        self.keyed(rows, |this, key, _| {
+            if let Some(sieve) = &mut this.sieve {
+                sieve.add(&key, 1);
+            }
+        });
+    }
+
+    /// When the series begin and end that are longer than can be kept.
+    fn span(&mut self, rows: &Rows<'_>) {
+        self.keyed(rows, |this, key, ts_ns| {
+            let flows = this.groups.map.get(&key).copied().unwrap_or_default();
+            if flows as usize > this.kept {
+                let (first, last) = this.spans.entry(key).or_insert((ts_ns, ts_ns));
+                *first = ts_ns.min(*first);
+                *last = ts_ns.max(*last);
+            }
+        });
+    }
+
+    /// Keeps the pairs that could be regular, and counts where else their sources go.
+    fn choose_groups(&mut self) {
+        let could = |flows: u32| flows as usize > w::MIN_GAPS;
+        for (&(src, ..), &flows) in &self.groups.map {
+            if could(flows) {
+                self.goals.insert(src, 0);
+            }
+        }
+        for &(src, _, port) in self.groups.map.keys() {
+            if let Some(goals) = self.goals.get_mut(&src)
+                && !is_infrastructure(port)
+            {
+                *goals += 1;
+            }
+        }
+        // With the rare ones sieved out nobody knows: a device has few.
+        if self.sieve.take().is_some() {
+            self.goals.values_mut().for_each(|goals| *goals = u32::MAX);
+        }
+        self.groups.map.retain(|_, flows| could(*flows));
+        self.groups.map.shrink_to_fit();
+    }
+
+    /// Whether some series are judged by their beginning alone.
+    fn is_cut(&self) -> bool {
+        let flows = self.groups.map.values();
+        self.kept < usize::MAX && flows.copied().any(|flows| flows as usize > self.kept)
     }
 
     /// How many events of each key can be kept, so that all fit: what is beyond
@@ -323,7 +393,7 @@ impl Looking {
                 .groups
                 .map
                 .values()
-                .map(|count| (count.flows as usize).min(most));
+                .map(|&flows| (flows as usize).min(most));
             kept.fold(0, usize::saturating_add)
         };
         let (mut low, mut high) = (64_usize, 1_usize << 22);
@@ -351,28 +421,34 @@ impl Looking {
         let places = rows.places();
         let small = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
         for row in 0..rows.len() {
+            let src = srcs.get(row);
+            let ts_ns = places.ts_ns(row);
+            if self.goals.contains_key(&src)
+                && let Some(host) = self.hosts.entry(src, Host::default)
+            {
+                host.note(ts_ns.div_euclid(HOUR_NS));
+            }
             if !self.alert_on_local && local.get(row) == Some(true) {
                 continue;
             }
             let (port, proto) = (ports.or_zero(row), protos.or_zero(row));
-            let Some(key) = self.key(rows, srcs.get(row), tos.get(row), port, proto) else {
+            let Some(key) = self.key(rows, src, tos.get(row), port, proto) else {
                 continue;
             };
-            let Some(count) = self.groups.map.get(&key) else {
+            let Some(&flows) = self.groups.map.get(&key) else {
                 continue;
             };
-            let ts_ns = places.ts_ns(row);
-            if count.flows as usize > self.kept {
+            if let Some(&(first, last)) = self.spans.get(&key) {
                 // The beginning of the series, whole: thinning would fake misses.
-                let span = count.last_ns.saturating_sub(count.first_ns) as f64;
-                let share = self.kept as f64 / f64::from(count.flows);
-                if ts_ns.saturating_sub(count.first_ns) as f64 > span * share {
+                let span = last.saturating_sub(first) as f64;
+                let share = self.kept as f64 / f64::from(flows);
+                if ts_ns.saturating_sub(first) as f64 > span * share {
                     continue;
                 }
             }
             let room = self.kept.saturating_mul(2);
             // The room is known: a vector that doubles would take it twice.
-            let most = (count.flows as usize).min(self.kept).saturating_add(1);
+            let most = (flows as usize).min(self.kept).saturating_add(1);
             let fresh = || Vec::with_capacity(most);
             let events = self.events.entry(key).or_insert_with(fresh);
             if events.len() < room {

@@ -49,6 +49,16 @@ impl NameId {
     pub const fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// The text at a place.
+    pub(super) const fn at(place: u32) -> Self {
+        Self(place)
+    }
+
+    /// Its place as a number of 32 bits.
+    pub(super) const fn number(self) -> u32 {
+        self.0
+    }
 }
 
 /// The numbered texts.
@@ -57,12 +67,19 @@ pub struct Names {
     hasher: RandomState,
     /// Numbers with half a hash: a growing table then reads no text again.
     known: HashTable<(u32, u32)>,
-    /// End of each text in `text`.
-    ends: Vec<usize>,
-    text: String,
+    /// Where each text begins, counted over all chunks.
+    starts: Vec<u32>,
+    /// Texts, each behind its length in two bytes and whole in one chunk: what
+    /// grew in one piece would be there twice whenever it grows.
+    chunks: Vec<Vec<u8>>,
     most: usize,
     refused: u64,
 }
+
+/// Bytes of a chunk of texts; the longest text fits.
+const CHUNK: usize = 1 << 18;
+/// Bytes that texts may take, for each that may be numbered.
+const BYTES_EACH: usize = 32;
 
 impl Names {
     /// Numbers at most so many texts.
@@ -70,9 +87,9 @@ impl Names {
         Self {
             hasher: RandomState::default(),
             known: HashTable::new(),
-            ends: Vec::new(),
-            text: String::new(),
-            most: most.min(u32::MAX as usize),
+            starts: Vec::new(),
+            chunks: Vec::new(),
+            most: most.min(u32::MAX as usize / BYTES_EACH),
             refused: 0,
         }
     }
@@ -83,12 +100,11 @@ impl Names {
     }
 
     fn at(&self, index: usize) -> Option<&str> {
-        let end = *self.ends.get(index)?;
-        let start = match index.checked_sub(1) {
-            Some(before) => *self.ends.get(before)?,
-            None => 0,
-        };
-        self.text.get(start..end)
+        let start = *self.starts.get(index)? as usize;
+        let rest = self.chunks.get(start / CHUNK)?.get(start % CHUNK..)?;
+        let (len, rest) = rest.split_first_chunk::<2>()?;
+        let text = rest.get(..usize::from(u16::from_le_bytes(*len)))?;
+        std::str::from_utf8(text).ok()
     }
 
     /// The number of a text; [`NameId::NONE`] when there is no room for it.
@@ -98,28 +114,46 @@ impl Names {
         if let Some(&(_, index)) = self.known.find(spread(half), is_it) {
             return NameId(index);
         }
-        let Ok(index) = u32::try_from(self.ends.len()) else {
-            return NameId::NONE;
-        };
-        if self.ends.len() >= self.most {
+        let Some(index) = self.keep(text) else {
             self.refused += 1;
             return NameId::NONE;
-        }
-        self.text.push_str(text);
-        self.ends.push(self.text.len());
+        };
         let known = &mut self.known;
         known.insert_unique(spread(half), (half, index), |&(of, _)| spread(of));
         NameId(index)
     }
 
+    /// Keeps a text that is new; `None` when there is no room.
+    fn keep(&mut self, text: &str) -> Option<u32> {
+        let index = u32::try_from(self.starts.len()).ok()?;
+        let len = u16::try_from(text.len()).ok()?;
+        let needs = text.len() + 2;
+        let has_room = |chunk: &Vec<u8>| CHUNK - chunk.len() >= needs;
+        let is_full = self.starts.len() >= self.most;
+        if is_full || !self.chunks.last().is_some_and(has_room) {
+            let most_chunks = (self.most * BYTES_EACH).div_ceil(CHUNK);
+            if is_full || self.chunks.len() >= most_chunks {
+                return None;
+            }
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let before = (self.chunks.len() - 1) * CHUNK;
+        let chunk = self.chunks.last_mut()?;
+        let start = u32::try_from(before + chunk.len()).ok()?;
+        chunk.extend_from_slice(&len.to_le_bytes());
+        chunk.extend_from_slice(text.as_bytes());
+        self.starts.push(start);
+        Some(index)
+    }
+
     /// How many texts there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.starts.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.starts.is_empty()
     }
 
     /// How often there was no room for one.
@@ -129,7 +163,7 @@ impl Names {
 }
 
 /// A hash of 64 bits from half of one: tables look at both ends of it.
-fn spread(half: u32) -> u64 {
+pub(super) fn spread(half: u32) -> u64 {
     u64::from(half) << 32 | u64::from(half)
 }
 
@@ -488,5 +522,20 @@ mod tests {
         let texts: Vec<_> = ids.iter().map(|&id| names.text(id)).collect();
         assert_eq!(texts, ["a", "bc", "a", "", "", "bc"]);
         assert_eq!((names.len(), names.refused()), (3, 1));
+    }
+
+    #[test]
+    fn texts_are_bounded_by_their_bytes_as_well() {
+        // Two chunks: the limit of ten thousand texts of 32 bytes is beyond one.
+        let mut names = Names::new(10_000);
+        let long = |n: u32| format!("{n:0>60000}");
+        let ids: Vec<_> = (0..10).map(|n| names.number(&long(n))).collect();
+        let kept = ids.iter().filter(|id| id.is_some()).count();
+        assert_eq!((kept, names.refused()), (8, 2));
+        for (n, id) in (0..8).zip(&ids) {
+            assert_eq!(names.text(*id), long(n));
+            assert_eq!(names.number(&long(n)), *id);
+        }
+        assert!(!names.number(&long(0).repeat(2)).is_some(), "too long");
     }
 }

@@ -42,13 +42,22 @@ impl Behaviour for SlowExfiltration {
         Ok(Box::new(Looking {
             alert_on_local: network.destinations.alert_on_local,
             pass: 0,
-            subjects: Subjects::new(policy),
+            sent: Subjects::new(policy),
+            subjects: Subjects::a_share(policy, 8),
             firing: HashMap::default(),
         }))
     }
 }
 
 type Key = (NameId, NameId);
+
+/// What is known of every pair, since there may be very many.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    bytes: u64,
+    /// File of the first row.
+    capture: u32,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Sums {
@@ -60,7 +69,6 @@ struct Sums {
     /// Hours since the first, of the first 256, in which something was sent.
     hours: [u64; 4],
     first_hour: i64,
-    capture: u32,
 }
 
 #[derive(Debug)]
@@ -73,14 +81,23 @@ struct Firing {
     trail: Trail,
 }
 
+/// Three passes: what each pair sent; the sums of those that sent enough to say
+/// something; the flows of those that are findings.
 #[derive(Debug)]
 struct Looking {
     alert_on_local: bool,
     pass: u8,
+    sent: Subjects<Key, Sent>,
     subjects: Subjects<Key, Sums>,
     firing: HashMap<Key, Firing, RandomState>,
 }
 
+/// Bytes sent, less than which neither sign wants.
+const LEAST_BYTES: u64 = if w::SLOW_BYTES < w::SLOW_OUTLIER_BYTES {
+    w::SLOW_BYTES
+} else {
+    w::SLOW_OUTLIER_BYTES
+};
 const HOUR_NS: i64 = 3_600 * super::SECOND_NS;
 
 impl Sums {
@@ -116,6 +133,11 @@ impl Sums {
 
 impl Detector for Looking {
     fn next(&mut self, scene: &Scene<'_>) -> &'static [Columns] {
+        const SENT: &[Columns] = &[Columns {
+            table: "flows",
+            plain: &["orig_bytes", "local_resp"],
+            names: &["src_ip", "destination"],
+        }];
         const SUMS: &[Columns] = &[Columns {
             table: "flows",
             plain: &["orig_bytes", "resp_bytes", "local_resp"],
@@ -128,8 +150,17 @@ impl Detector for Looking {
         }];
         self.pass = self.pass.saturating_add(1);
         match self.pass {
-            1 => SUMS,
+            1 => SENT,
             2 => {
+                let sent = self.sent.map.values();
+                let mut enough = sent.map(|sent| sent.bytes >= LEAST_BYTES);
+                if enough.any(|enough| enough) {
+                    SUMS
+                } else {
+                    &[]
+                }
+            }
+            3 => {
                 self.find(scene);
                 if self.firing.is_empty() { &[] } else { FLOWS }
             }
@@ -145,7 +176,7 @@ impl Detector for Looking {
         for row in 0..rows.len() {
             let key = (srcs.get(row), tos.get(row));
             let bytes = sent.count(row);
-            if self.pass > 1 {
+            if self.pass > 2 {
                 if bytes > 0
                     && let Some(firing) = self.firing.get_mut(&key)
                 {
@@ -161,6 +192,18 @@ impl Detector for Looking {
             if is_spared || bytes == 0 || !key.0.is_some() || !key.1.is_some() {
                 continue;
             }
+            if self.pass == 1 {
+                let capture = places.capture(row);
+                let fresh = || Sent { bytes: 0, capture };
+                if let Some(sent) = self.sent.entry(key, fresh) {
+                    sent.bytes = sent.bytes.saturating_add(bytes);
+                }
+                continue;
+            }
+            let all = self.sent.map.get(&key);
+            if all.is_none_or(|all| all.bytes < LEAST_BYTES) {
+                continue;
+            }
             let hour = places.ts_ns(row).div_euclid(HOUR_NS);
             let Some(sums) = self.subjects.entry(key, || Sums {
                 sent: 0,
@@ -169,7 +212,6 @@ impl Detector for Looking {
                 squares: 0.0,
                 hours: [0; 4],
                 first_hour: hour,
-                capture: places.capture(row),
             }) else {
                 continue;
             };
@@ -191,9 +233,9 @@ impl Detector for Looking {
     fn judge(self: Box<Self>, scene: &Scene<'_>) -> Judgement {
         let names = scene.names;
         let mut judgement = Judgement::default();
-        for (key, sums) in &self.subjects.map {
+        for (key, sent) in &self.sent.map {
             if !self.firing.contains_key(key) {
-                judgement.tally.pass(sums.capture);
+                judgement.tally.pass(sent.capture);
             }
         }
         for ((src, to), firing) in self.firing {
@@ -283,7 +325,7 @@ impl Detector for Looking {
         }
         say_left_out(
             &mut judgement,
-            self.subjects.left_out,
+            self.sent.left_out + self.subjects.left_out,
             "flows to further destinations were not added up",
         );
         judgement
@@ -292,12 +334,18 @@ impl Detector for Looking {
 
 impl Looking {
     fn find(&mut self, _scene: &Scene<'_>) {
+        let far = |sums: &Sums| {
+            sums.sent >= w::SLOW_OUTLIER_BYTES && sums.ratio() >= w::SLOW_PCR
+        };
+        // The habits of those alone that may be far from theirs.
         let mut habits: HashMap<NameId, Vec<f64>, RandomState> = HashMap::default();
-        for ((src, _), sums) in &self.subjects.map {
-            habits
-                .entry(*src)
-                .or_default()
-                .push((1.0 + sums.sent as f64).log10());
+        for ((src, _), _) in self.subjects.map.iter().filter(|(_, sums)| far(sums)) {
+            habits.entry(*src).or_default();
+        }
+        for ((src, _), sent) in &self.sent.map {
+            if let Some(habit) = habits.get_mut(src) {
+                habit.push((1.0 + sent.bytes as f64).log10());
+            }
         }
         let habits: HashMap<NameId, (f64, f64), RandomState> = habits
             .into_iter()
@@ -314,10 +362,7 @@ impl Looking {
             let z = habits.get(&key.0).map(|(middle, off)| {
                 ((1.0 + sums.sent as f64).log10() - middle) / (1.4826 * off + w::SLOW_SPREAD)
             });
-            let is_far = |z: &f64| {
-                *z >= w::SLOW_Z && sums.sent >= w::SLOW_OUTLIER_BYTES && sums.ratio() >= w::SLOW_PCR
-            };
-            let z = z.filter(is_far);
+            let z = z.filter(|z| *z >= w::SLOW_Z && far(sums));
             let in_pieces = sums.is_in_pieces();
             if z.is_some() || in_pieces {
                 let firing = Firing {

@@ -36,6 +36,20 @@ impl<K: Eq + Hash, V> Subjects<K, V> {
         }
     }
 
+    /// Room for a part of the limit alone: for what is large, and wanted of few.
+    pub(super) fn a_share(policy: &Policy, of: usize) -> Self {
+        Self {
+            most: (policy.limits.behaviour_subjects / of).max(1),
+            ..Self::default()
+        }
+    }
+
+    /// Forgets all of them, and what was left out.
+    pub(super) fn clear(&mut self) {
+        self.map = HashMap::default();
+        self.left_out = 0;
+    }
+
     /// The subject of a row, a fresh one where it is new; `None`, which is
     /// counted, where there is no room for another one.
     pub(super) fn entry(&mut self, key: K, fresh: impl FnOnce() -> V) -> Option<&mut V> {
