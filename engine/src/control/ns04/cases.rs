@@ -522,3 +522,45 @@ fn heartbeats_make_a_long_connection_worse_unless_something_explains_them() {
         assert_eq!(worst == Some(Severity::Medium), is_medium, "{holders}");
     }
 }
+
+/// So many flows, each of another source to another port, and then a beacon.
+fn behind_a_flood(many: u32, bytes: u64) -> Vec<Flow> {
+    let noise = |n: u32| {
+        let src = std::net::Ipv4Addr::from(0xc100_0000 + n).to_string();
+        let port = u16::try_from(1_024 + n).unwrap();
+        let flow = Flow::to("10.0.0.8").from(&src).port(port).at(MIDNIGHT);
+        flow.bytes(0, bytes).state(ConnState::S0)
+    };
+    let beacon = connections((0..30).map(|n| n * 60_000));
+    (0..many).map(noise).chain(beacon).collect()
+}
+
+#[test]
+fn a_flood_of_made_up_hosts_hides_no_beacon() {
+    let policy = Policy::from_yaml("limits:\n  behaviour_names: 1024\n", "test").unwrap();
+    let quiet = judge(&PeriodicBeaconing, &policy, &behind_a_flood(0, 0));
+    assert!(quiet.found.len() == 1 && quiet.limits.is_empty());
+    // Silent hosts are left out and told; those that somebody answered are there.
+    let flooded = judge(&PeriodicBeaconing, &policy, &behind_a_flood(3_000, 0));
+    assert_eq!(flooded.found.len(), 1);
+    assert_eq!(flooded.found[0].numbers, quiet.found[0].numbers);
+    let [told] = flooded.limits.as_slice() else {
+        panic!("{:?}", flooded.limits)
+    };
+    assert!(told.starts_with("limits.behaviour_names: 3000 flows were left out"));
+    let answered = judge(&PeriodicBeaconing, &policy, &behind_a_flood(3_000, 1));
+    let told = &answered.limits;
+    assert!(
+        told.iter()
+            .any(|told| told.contains("rows name hosts beyond it"))
+    );
+}
+
+#[test]
+fn a_flood_of_pairs_hides_no_beacon() {
+    let yaml = "limits:\n  behaviour_subjects: 100\nmonitoring:\n  network:\n    destinations:\n      alert_on_local: true\n";
+    let policy = Policy::from_yaml(yaml, "test").unwrap();
+    let judged = judge(&PeriodicBeaconing, &policy, &behind_a_flood(3_000, 1));
+    assert_eq!(judged.found.len(), 1);
+    assert!(judged.limits.is_empty(), "{:?}", judged.limits);
+}

@@ -45,10 +45,10 @@ pub use found::{
     Tally, Trail, rounded,
 };
 pub use indicator::Indicators;
-pub use sieve::Sieve;
 pub use rows::{
     Columns, Flags, Floats, Ids, Ints, Lists, NameId, Names, Places, Rows, Seen, Texts,
 };
+pub use sieve::Sieve;
 
 use super::Meta;
 use crate::policy::Policy;

@@ -21,8 +21,8 @@ mod report;
 mod score;
 
 use super::catalogue;
-use super::sieve::Sieve;
 use super::groups::{GroupId, Groups, group_name};
+use super::sieve::Sieve;
 use super::subjects::{Subjects, say_left_out, trail_room};
 use super::{
     Behaviour, Columns, Detector, Judgement, NO_PATTERN, NameId, Rows, SECOND_NS, Scene, Tally,

@@ -334,9 +334,7 @@ impl Detector for Looking {
 
 impl Looking {
     fn find(&mut self, _scene: &Scene<'_>) {
-        let far = |sums: &Sums| {
-            sums.sent >= w::SLOW_OUTLIER_BYTES && sums.ratio() >= w::SLOW_PCR
-        };
+        let far = |sums: &Sums| sums.sent >= w::SLOW_OUTLIER_BYTES && sums.ratio() >= w::SLOW_PCR;
         // The habits of those alone that may be far from theirs.
         let mut habits: HashMap<NameId, Vec<f64>, RandomState> = HashMap::default();
         for ((src, _), _) in self.subjects.map.iter().filter(|(_, sums)| far(sums)) {
