@@ -247,7 +247,7 @@ mod tests {
         let text = targets(&[case]);
         let row = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap();
         assert!(row("| https: analyze / openssl").ends_with("| 2.00 | no |"));
-        assert!(row("| https --no-hash").ends_with("| 1.70 | yes |"));
+        assert!(row("| https --no-hash: 1 thread").ends_with("| 1.70 | yes |"));
         assert!(row("| https: peak").ends_with("| 2.00 | yes |"));
         assert!(row("| bulk: peak").ends_with("| - | not measured |"));
     }
