@@ -7,6 +7,7 @@
 
 use crate::anomaly::AnomalyLog;
 use crate::evidence::PacketRef;
+use crate::pki::{Cert, Crl, Response};
 use crate::policy::Limits;
 use crate::time::CaptureTime;
 
@@ -139,13 +140,20 @@ pub enum PkiKind {
 }
 
 impl PkiKind {
-    /// Whether a body of `len` bytes that begins so is what its media type says:
-    /// one SEQUENCE over all of it, in which the first element is the status of
-    /// an OCSP response, or what is signed of a list or a certificate (X.690
-    /// §8.1; RFC 6960 §4.2.1, RFC 5280 §4.1 and §5.1).
+    /// Whether a body is what its media type says.
+    pub(crate) fn is(self, body: &std::sync::Arc<[u8]>) -> bool {
+        match self {
+            Self::Ocsp => Response::parse(body).is_some(),
+            Self::Crl => Crl::parse(body).is_some(),
+            Self::Certificate => Cert::parse(body).is_some_and(|cert| cert.malformed.is_empty()),
+        }
+    }
+
+    /// Whether a body of `len` bytes, too long to be kept, begins as a revocation
+    /// list does: one SEQUENCE over all of it, in which the first element is what
+    /// is signed (X.690 §8.1; RFC 5280 §5.1). Nothing else is as long.
     pub(crate) fn is_begun_by(self, bytes: &[u8], len: u64) -> bool {
         const SEQUENCE: u8 = 0x30;
-        const ENUMERATED: u8 = 0x0a;
         let (head, content) = match bytes {
             [SEQUENCE, short @ ..=0x7f, ..] => (2, u64::from(*short)),
             [SEQUENCE, long @ 0x81..=0x84, rest @ ..] => {
@@ -158,11 +166,7 @@ impl PkiKind {
             }
             _ => return false,
         };
-        let first = match self {
-            Self::Ocsp => ENUMERATED,
-            Self::Crl | Self::Certificate => SEQUENCE,
-        };
-        head as u64 + content == len && bytes.get(head) == Some(&first)
+        self == Self::Crl && head as u64 + content == len && bytes.get(head) == Some(&SEQUENCE)
     }
 }
 

@@ -408,8 +408,8 @@ impl Reading {
             Self::Json(peek) => peek.finish(tx),
             Self::Pki { kept, kind } => {
                 if !kept.is_empty() {
-                    tx.is_pki = kind.is_begun_by(&kept, kept.len() as u64);
                     let bytes = kept.into();
+                    tx.is_pki = kind.is(&bytes);
                     let body = Box::new(PkiBody { kind, bytes });
                     scene.cx.rows.push(LiveRow::Pki(body));
                 }

@@ -46,8 +46,29 @@ pub(super) fn answer(
 /// Notes what its answer's body turned out to be.
 pub(super) fn body(scene: &mut Scene<'_, '_>, index: Option<usize>, tx: &HttpTransaction) {
     if let Some(known) = index.and_then(|at| scene.facts.http.get_mut(at)) {
-        known.pki = tx.is_pki;
+        known.pki = tx.is_pki && asks_for_pki(tx);
     }
+}
+
+/// A request for the status of certificates with all that may be asked about in
+/// one, its signature included. What is longer is an upload.
+const MAX_PKI_REQUEST: u64 = 16 << 10;
+
+/// Whether a request carries nothing but a question about certificates (RFC 6960
+/// §A.1): what else was sent in the clear is no less so for its answer.
+fn asks_for_pki(tx: &HttpTransaction) -> bool {
+    let sent = tx.request.body_bytes;
+    // The request may still be on its way.
+    tx.request.whole
+        && match tx.text(Text::Method) {
+            Some("GET") => sent == 0,
+            Some("POST") => {
+                sent <= MAX_PKI_REQUEST
+                    && tx.text(Text::RequestType) == Some("application/ocsp-request")
+                    && tx.text(Text::ResponseType) == Some("application/ocsp-response")
+            }
+            _ => false,
+        }
 }
 
 /// Notes a message that two readers may understand differently.

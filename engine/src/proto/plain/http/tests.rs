@@ -566,10 +566,12 @@ fn bad_chunks_are_read_alike_for_any_split() {
 /// what their sender says alone.
 #[test]
 fn what_certificates_are_judged_by_is_known_by_type_and_content() {
-    let sequence = |inner: &[u8]| [&[0x30, 0x81, inner.len() as u8], inner].concat();
-    let status = sequence(&[&[0x0a, 1, 0][..], &[0; 140]].concat());
-    let signed = sequence(&[&[0x30, 0x81, 137][..], &[0; 137]].concat());
+    let status = include_bytes!("../../../../../samples/certificates/unit/ocsp-good.der").to_vec();
+    let signed = include_bytes!("../../../../../samples/certificates/unit/crl.der").to_vec();
     let longer = [&signed[..], b"x"].concat();
+    let sequence = |inner: &[u8]| [&[0x30, 0x81, inner.len() as u8], inner].concat();
+    let page_as_status = sequence(&[&[0x0a, 1, 0][..], &[b'p'; 140]].concat());
+    let page_as_list = sequence(&[&[0x30, 0x81, 137][..], &[b'p'; 137]].concat());
     let (ocsp, crl, cert) = (
         "application/ocsp-response",
         "application/pkix-crl",
@@ -578,7 +580,9 @@ fn what_certificates_are_judged_by_is_known_by_type_and_content() {
     for (name, kind, body, expected) in [
         ("a response", ocsp, &status, true),
         ("a list", crl, &signed, true),
-        ("a certificate", cert, &signed, true),
+        ("a list for a certificate", cert, &signed, false),
+        ("a page behind a status", ocsp, &page_as_status, false),
+        ("a page where a list is", crl, &page_as_list, false),
         ("a list for a response", ocsp, &signed, false),
         ("a response for a list", crl, &status, false),
         ("more than it says", crl, &longer, false),
@@ -594,6 +598,40 @@ fn what_certificates_are_judged_by_is_known_by_type_and_content() {
             s([head.as_bytes(), body].concat()),
         ];
         let facts = talk(&turns).plaintext.expect("plaintext");
+        assert_eq!(facts.http[0].pki, expected, "{name}");
+    }
+}
+
+/// An upload is one, whatever its answer says to be.
+#[test]
+fn only_what_asks_for_the_status_of_certificates_is_answered_by_it() {
+    let answer = |kind: &str, body: &[u8]| {
+        let length = body.len();
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n");
+        s([head.as_bytes(), body].concat())
+    };
+    let list = include_bytes!("../../../../../samples/certificates/unit/crl.der");
+    let ocsp = || answer("application/ocsp-response", b"0\x03\n\x01\x06");
+    let crl = || answer("application/pkix-crl", list);
+    let in_body = "POST /\r\nContent-Type: application/ocsp-request";
+    for (name, head, length, answer, expected) in [
+        ("asked in the path", "GET /MEU", 0, ocsp(), true),
+        ("asked in the body", in_body, 80, ocsp(), true),
+        ("a list", "GET /root.crl", 0, crl(), true),
+        ("an upload", "POST /", 80, ocsp(), false),
+        ("an upload for a list", "POST /", 80, crl(), false),
+        ("a list is not asked for so", in_body, 80, crl(), false),
+        ("too long a question", in_body, 70_000, ocsp(), false),
+        ("a body that nobody reads", "GET /MEU", 80, ocsp(), false),
+        ("another method", "PUT /x", 80, ocsp(), false),
+    ] {
+        let (line, fields) = head.split_once("\r\n").unwrap_or((head, "X: y"));
+        let body = "q".repeat(length);
+        let request = format!(
+            "{line} HTTP/1.1\r\nHost: a\r\n{fields}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        let facts = talk(&[c(request), answer]).plaintext.expect("plaintext");
         assert_eq!(facts.http[0].pki, expected, "{name}");
     }
 }
