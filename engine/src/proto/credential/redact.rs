@@ -167,25 +167,9 @@ fn hidden_in(text: &[u8]) -> Option<Vec<(Range<usize>, &'static str)>> {
         let escaped = |range: Range<usize>| place(range.start)..place(range.end);
         shapes().hidden(&plain, |range, class| hidden.push((escaped(range), class)));
         named_in(&plain, |range| hidden.push((escaped(range), "")));
+        random_in(&plain, escaped, text, |range| hidden.push((range, "")));
     }
-    let mut public = 0..0;
-    let mut from = 0;
-    while let Some(start) = text
-        .get(from..)
-        .and_then(|rest| rest.iter().position(|byte| in_run(*byte)))
-        .map(|at| from.saturating_add(at))
-    {
-        let run = text.get(start..).unwrap_or_default();
-        let len = run.iter().take_while(|byte| in_run(**byte)).count();
-        let end = start.saturating_add(len);
-        if len >= MIN_RANDOM
-            && is_random(run.get(..len).unwrap_or_default())
-            && !is_public(text, start, &mut public)
-        {
-            hidden.push((start..end, ""));
-        }
-        from = end;
-    }
+    random_in(text, |range| range, text, |range| hidden.push((range, "")));
     if hidden.is_empty() {
         return None;
     }
@@ -204,6 +188,33 @@ fn hidden_in(text: &[u8]) -> Option<Vec<(Range<usize>, &'static str)>> {
         overlaps
     });
     Some(hidden)
+}
+
+/// Random runs of what a text says, by where they stand in the text itself.
+fn random_in(
+    said: &[u8],
+    place: impl Fn(Range<usize>) -> Range<usize>,
+    text: &[u8],
+    mut tell: impl FnMut(Range<usize>),
+) {
+    let mut public = 0..0;
+    let mut from = 0;
+    while let Some(start) = said
+        .get(from..)
+        .and_then(|rest| rest.iter().position(|byte| in_run(*byte)))
+        .map(|at| from.saturating_add(at))
+    {
+        let run = said.get(start..).unwrap_or_default();
+        let len = run.iter().take_while(|byte| in_run(**byte)).count();
+        let end = start.saturating_add(len);
+        if len >= MIN_RANDOM && is_random(run.get(..len).unwrap_or_default()) {
+            let range = place(start..end);
+            if !is_public(text, range.start, &mut public) {
+                tell(range);
+            }
+        }
+        from = end;
+    }
 }
 
 /// What a text says whose bytes are escaped as in a URI (RFC 3986 §2.1), and where

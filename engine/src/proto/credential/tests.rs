@@ -413,6 +413,16 @@ fn what_is_escaped_is_hidden_too() {
         format!("/a/<slack_token:{}>/b%20c", escaped.len())
     );
     assert_eq!(redact("/a%2Fb%zz%"), "/a%2Fb%zz%");
+    // And what no rule knows, but chance alone mixes so.
+    let random = "R7kQ2mXv9LpB4tZs1WcY8nHd";
+    let all: String = random.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let one = format!("R7kQ2mXv9LpB%34{}", &random[13..]);
+    for escaped in [all, one, format!("%52{}", &random[1..])] {
+        assert_eq!(
+            redact(&format!("/a/{escaped}/b%20c")),
+            format!("/a/<{}>/b%20c", escaped.len())
+        );
+    }
 }
 
 /// Beginnings beyond those that are followed at a time hide nothing: the newest of
