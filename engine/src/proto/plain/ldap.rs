@@ -9,8 +9,12 @@ use crate::proto::{Cx, Want};
 
 const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
 
+/// Bytes of a message that are read: what a root DSE lists is long.
+const MAX_READ: usize = 4096;
+
 // protocolOp tags: [APPLICATION n], constructed unless said otherwise.
 const BIND_REQUEST: u8 = 0x60;
+const SEARCH_ENTRY: u8 = 0x64;
 const EXTENDED_REQUEST: u8 = 0x77;
 const EXTENDED_RESPONSE: u8 = 0x78;
 
@@ -69,7 +73,7 @@ pub(super) fn probe(look: &Look<'_>) -> Match {
         0x61 | 0x65 | 0x67 | 0x69 | 0x6b | 0x6d | 0x6f | EXTENDED_RESPONSE => {
             first_is(message.0, 0x0a, Role::Server)
         }
-        0x64 | 0x73 => first_is(message.0, 0x04, Role::Server),
+        SEARCH_ENTRY | 0x73 => first_is(message.0, 0x04, Role::Server),
         _ => Match::No,
     }
 }
@@ -111,7 +115,7 @@ impl Reader for Ldap {
         loop {
             let sasl = self.sasl;
             let measure = |bytes: &[u8]| measure(bytes, sasl);
-            match self.sides[from.index()].next(&mut rest, 1024, measure) {
+            match self.sides[from.index()].next(&mut rest, MAX_READ, measure) {
                 Frame::Message(message) if message.first() == Some(&0) => {
                     if is_sealed(&message) {
                         let len = be32(&message, 0).map_or(0, u64::from) + 4;
@@ -147,10 +151,8 @@ impl Reader for Ldap {
     }
 
     fn end(&mut self, _cx: &mut Cx<'_>, facts: &mut PlaintextFacts) {
-        if self.upgrade.went_on && self.upgrade.offered.is_none() {
-            // Every LDAPv3 client can ask.
-            self.upgrade.offered = Some(true);
-        }
+        // Asking needs no offer (RFC 4511 §4.14.1): where none was seen, the answer alone tells.
+        self.upgrade.asked &= self.upgrade.offered.is_some();
         facts.starttls = self.upgrade.verdict();
     }
 
@@ -209,8 +211,15 @@ impl Ldap {
         let mut message = Ber(message);
         message.header()?;
         message.tag_and_value()?;
-        if message.header()?.tag != EXTENDED_RESPONSE || !self.asking {
-            return None;
+        match message.header()?.tag {
+            EXTENDED_RESPONSE if self.asking => {}
+            SEARCH_ENTRY => {
+                if offers_tls(message) == Some(true) {
+                    self.upgrade.offered = Some(true);
+                }
+                return None;
+            }
+            _ => return None,
         }
         self.asking = false;
         let (_, code) = message.tag_and_value()?;
@@ -220,6 +229,31 @@ impl Ldap {
         self.upgrade.refused = true;
         None
     }
+}
+
+/// Whether an entry, as far as it is at hand, is the root DSE and lists StartTLS
+/// among its supportedExtension (RFC 4512 §5.1).
+fn offers_tls(mut entry: Ber<'_>) -> Option<bool> {
+    let (_, name) = entry.tag_and_value()?;
+    if !name.is_empty() {
+        return Some(false);
+    }
+    entry.header()?;
+    while let Some(Header { tag: 0x30, .. }) = entry.header() {
+        let (_, attribute) = entry.tag_and_value()?;
+        let len = usize::try_from(entry.header()?.len).ok()?;
+        let (values, rest) = entry.0.split_at(len.min(entry.0.len()));
+        entry = Ber(rest);
+        if attribute.eq_ignore_ascii_case(b"supportedExtension") {
+            let mut values = Ber(values);
+            while let Some((_, value)) = values.tag_and_value() {
+                if value == START_TLS {
+                    return Some(true);
+                }
+            }
+        }
+    }
+    Some(false)
 }
 
 /// Whether what a security layer of SASL wrapped (RFC 4422 §3.7: a length, then
@@ -319,6 +353,21 @@ pub(super) mod tests {
                 "30 1d 02 01 01 77 18 80 16 312e332e362e312e342e312e313436362e3230303337",
             ))
         };
+        // Of the root DSE, and an entry with supportedExtension: the name's
+        // length and bytes, and how the only OID ends.
+        let search = || {
+            c(hex(
+                "30 25 02 01 02 63 20 04 00 0a 01 00 0a 01 00 02 01 00 02 01 00 01 01 00 87 0b 6f626a656374436c617373 30 00",
+            ))
+        };
+        let root_dse = |name: &str, ends: &str| {
+            let longer = u8::from(name.len() > 2);
+            s(hex(&format!(
+                "30 {:02x} 02 01 02 64 {:02x} 04 {name} 30 30 30 2e 04 12 737570706f72746564457874656e73696f6e 31 18 04 16 312e332e362e312e342e312e313436362e32303033{ends}",
+                0x39 + longer,
+                0x34 + longer,
+            )))
+        };
         let plain = || {
             c(hex(
                 "30 1e 02 01 01 60 19 02 01 03 04 00 a3 12 04 05 504c41494e 04 09 00 6d65 00 77 6f 72 64 73",
@@ -326,21 +375,45 @@ pub(super) mod tests {
         };
         vec![
             stream("ldap: simple bind", "ldap", vec![bind(), bound()])
-                .credentials("ldap_simple_bind:4")
-                .starttls(StartTls::OfferedNotTaken),
+                .credentials("ldap_simple_bind:4"),
             stream("ldap: sasl plain", "ldap", vec![plain(), bound()])
-                .credentials("ldap_sasl_plain:5")
-                .starttls(StartTls::OfferedNotTaken),
+                .credentials("ldap_sasl_plain:5"),
             stream(
                 "ldap: sealed by Kerberos",
                 "ldap",
                 vec![
-                    c(hex("30 1a 02 01 01 60 15 02 01 03 04 00 a3 0e 04 06 475353415049 04 04 00000000")),
+                    c(hex(
+                        "30 1a 02 01 01 60 15 02 01 03 04 00 a3 0e 04 06 475353415049 04 04 00000000",
+                    )),
                     bound(),
                     c(hex("00000010 0504 02 ff 000000000000000000000001")),
                 ],
+            ),
+            stream(
+                "ldap: offered by the root DSE, not taken",
+                "ldap",
+                vec![search(), root_dse("00", "37"), bind(), bound()],
             )
+            .credentials("ldap_simple_bind:4")
             .starttls(StartTls::OfferedNotTaken),
+            stream(
+                "ldap: the root DSE lists another extension",
+                "ldap",
+                vec![search(), root_dse("00", "38"), bind(), bound()],
+            )
+            .credentials("ldap_simple_bind:4"),
+            stream(
+                "ldap: an entry that is not the root lists it",
+                "ldap",
+                vec![search(), root_dse("01 61", "37"), bind(), bound()],
+            )
+            .credentials("ldap_simple_bind:4"),
+            stream(
+                "ldap: asked, and the answer not seen",
+                "ldap",
+                vec![start(), bind()],
+            )
+            .credentials("ldap_simple_bind:4"),
             stream(
                 "ldap: taken",
                 "ldap,ssl",

@@ -79,7 +79,7 @@ pub struct CredentialSeen {
 /// How far an upgrade to TLS came on one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StartTls {
-    /// The server offered it (or the protocol always can) and the client did not ask.
+    /// The server offered it and the client did not ask.
     OfferedNotTaken,
     /// The client asked, and the server refused.
     Refused,

@@ -152,11 +152,7 @@ impl Reader for Postgresql {
     }
 
     fn end(&mut self, _cx: &mut Cx<'_>, facts: &mut PlaintextFacts) {
-        if self.started {
-            // Every client can ask.
-            self.upgrade.offered = Some(true);
-            self.upgrade.went_on = true;
-        }
+        // Nothing is ever offered, only asked for: the answer alone tells.
         facts.starttls = self.upgrade.verdict();
     }
 
@@ -168,10 +164,7 @@ impl Reader for Postgresql {
 impl Postgresql {
     fn startup(&mut self, message: &[u8]) {
         match be32(message, 4) {
-            Some(SSL_REQUEST) => {
-                self.upgrade.asked = true;
-                self.asking = Asking::Tls;
-            }
+            Some(SSL_REQUEST) => self.asking = Asking::Tls,
             Some(GSSENC_REQUEST) => self.asking = Asking::Gss,
             Some(code) if VERSIONS.contains(&code) => self.started = true,
             _ => {}
@@ -244,8 +237,7 @@ pub(super) mod tests {
                 "postgresql",
                 vec![start(), cleartext(), password(), s(hex("52 00000008 00000000"))],
             )
-            .credentials("postgresql_password:6")
-            .starttls(StartTls::OfferedNotTaken),
+            .credentials("postgresql_password:6"),
             stream(
                 "postgresql: refused, and md5",
                 "postgresql",
@@ -273,8 +265,12 @@ pub(super) mod tests {
                     s(hex("52 00000017 0000000a 534352414d2d5348412d323536 00 00")),
                     password(),
                 ],
-            )
-            .starttls(StartTls::OfferedNotTaken),
+            ),
+            stream(
+                "postgresql: asked, and the answer not seen",
+                "postgresql",
+                vec![ask(), start()],
+            ),
         ]
     }
 }
