@@ -329,6 +329,22 @@ fn a_finding_of_several_does_not_speak_of_one_alone() {
     );
 }
 
+/// A credential is shown by its packet, not by where its flow was recognised.
+#[test]
+fn a_credential_in_plaintext_is_shown_by_its_packet() {
+    let evidence = |facts| {
+        let judged = judge(&Policy::built_in(), &[of_plain(1, 1, facts)]);
+        let is_it = |finding: &&super::Finding| finding.check_id == "NS-01.plaintext";
+        judged.findings.iter().find(is_it).unwrap().first_packet()
+    };
+    assert_eq!(evidence(plain("smtp")), Some(packet(4)));
+    let mut facts = with_credential(plain("smtp"), "smtp_auth_plain");
+    assert_eq!(evidence(facts.clone()), Some(packet(5)));
+    facts = with_credential(facts, "cookie");
+    facts.credentials[0].packet = packet(9);
+    assert_eq!(evidence(facts), Some(packet(5)), "the first of several");
+}
+
 /// One secret in several places of several flows: all places are told, and
 /// every packet once.
 #[test]

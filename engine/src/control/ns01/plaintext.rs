@@ -76,6 +76,7 @@ impl Audit for Plaintext {
         }
         vec![Outcome {
             lists,
+            at: facts.credentials.iter().map(|seen| seen.packet).min(),
             ..Outcome::violated(&META, severity, facts.protocol, reason)
         }]
     }
