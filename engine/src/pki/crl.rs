@@ -72,6 +72,9 @@ impl Crl {
         let tbs = parts.expect(tag::SEQUENCE)?;
         let algorithm = parts.expect(tag::SEQUENCE)?;
         let signature = parts.octets_of_bits()?;
+        if !parts.is_empty() {
+            return None;
+        }
         let mut fields = tbs.reader();
         fields.optional(tag::INTEGER)?;
         fields.expect(tag::SEQUENCE)?;
@@ -100,6 +103,9 @@ impl Crl {
         if let Some(extensions) = fields.optional(tag::explicit(0))? {
             scope.read(extensions.reader().sequence()?)?;
         }
+        if !fields.is_empty() {
+            return None;
+        }
         index.sort_unstable_by(|&one, &other| bytes(der, one).cmp(bytes(der, other)));
         Some(Self {
             der: Arc::clone(der),
@@ -114,6 +120,11 @@ impl Crl {
             scope,
             index,
         })
+    }
+
+    /// Whether it says to be signed by an algorithm that is known.
+    pub(crate) const fn is_signed_as_known(&self) -> bool {
+        !matches!(self.sig_alg, SigAlg::Other(_))
     }
 
     /// The signed part, and its signature.

@@ -153,20 +153,31 @@ impl PkiKind {
     /// list does: one SEQUENCE over all of it, in which the first element is what
     /// is signed (X.690 §8.1; RFC 5280 §5.1). Nothing else is as long.
     pub(crate) fn is_begun_by(self, bytes: &[u8], len: u64) -> bool {
+        self == Self::Crl && self.length(bytes) == Some(len)
+    }
+
+    /// How long a body that begins so says to be, where it begins as its kind
+    /// does: with a SEQUENCE, in which the first element is the status of an OCSP
+    /// response, or what is signed of a list or a certificate (X.690 §8.1; RFC
+    /// 6960 §4.2.1, RFC 5280 §4.1 and §5.1).
+    pub(crate) fn length(self, bytes: &[u8]) -> Option<u64> {
         const SEQUENCE: u8 = 0x30;
+        const ENUMERATED: u8 = 0x0a;
         let (head, content) = match bytes {
             [SEQUENCE, short @ ..=0x7f, ..] => (2, u64::from(*short)),
             [SEQUENCE, long @ 0x81..=0x84, rest @ ..] => {
                 let octets = usize::from(long & 0x7f);
-                let Some(octets) = rest.get(..octets) else {
-                    return false;
-                };
+                let octets = rest.get(..octets)?;
                 let number = |sum: u64, octet: &u8| sum << 8 | u64::from(*octet);
                 (2 + octets.len(), octets.iter().fold(0, number))
             }
-            _ => return false,
+            _ => return None,
         };
-        self == Self::Crl && head as u64 + content == len && bytes.get(head) == Some(&SEQUENCE)
+        let first = match self {
+            Self::Ocsp => ENUMERATED,
+            Self::Crl | Self::Certificate => SEQUENCE,
+        };
+        (bytes.get(head) == Some(&first)).then_some(head as u64 + content)
     }
 }
 

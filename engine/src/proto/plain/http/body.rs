@@ -10,6 +10,7 @@ use super::scan::Scan;
 use super::transaction::{Carrier, HttpTransaction, HttpVersion, Oddity, Text};
 use super::{fields, head, secrets};
 use crate::anomaly::AnomalyKind;
+use crate::pki::Crl;
 use crate::proto::credential::{self, Where, is_secret, shapes};
 use crate::proto::{LiveRow, PkiBody, PkiKind};
 use zeroize::Zeroizing;
@@ -64,6 +65,8 @@ enum Reading {
         kept: Vec<u8>,
         kind: PkiKind,
     },
+    /// Bytes of no type that may be a revocation list, as long as they may.
+    List(Vec<u8>),
 }
 
 #[derive(Debug, Default)]
@@ -344,6 +347,10 @@ impl Reading {
             Some("application/ocsp-response") => PkiKind::Ocsp,
             Some("application/pkix-crl" | "application/x-pkcs7-crl") => PkiKind::Crl,
             Some("application/pkix-cert" | "application/x-x509-ca-cert") => PkiKind::Certificate,
+            // Many serve lists so.
+            None | Some("application/octet-stream") if tx.status == Some(200) => {
+                return Self::List(Vec::new());
+            }
             _ => return Self::Nothing,
         };
         match tx.status {
@@ -391,6 +398,17 @@ impl Reading {
                 kept.extend_from_slice(bytes);
                 true
             }
+            Self::List(kept) => {
+                let max = scene.cx.limits.pki_body_bytes;
+                if bytes.len() <= max.saturating_sub(kept.len()) {
+                    kept.extend_from_slice(bytes);
+                    if may_be_list(kept, max) {
+                        return true;
+                    }
+                }
+                *self = Self::Nothing;
+                false
+            }
         }
     }
 
@@ -410,6 +428,15 @@ impl Reading {
                 if !kept.is_empty() {
                     let bytes = kept.into();
                     tx.is_pki = kind.is(&bytes);
+                    let body = Box::new(PkiBody { kind, bytes });
+                    scene.cx.rows.push(LiveRow::Pki(body));
+                }
+            }
+            Self::List(kept) => {
+                let bytes = kept.into();
+                if Crl::parse(&bytes).is_some_and(|list| list.is_signed_as_known()) {
+                    tx.is_pki = true;
+                    let kind = PkiKind::Crl;
                     let body = Box::new(PkiBody { kind, bytes });
                     scene.cx.rows.push(LiveRow::Pki(body));
                 }
@@ -443,9 +470,19 @@ impl Reading {
             Self::Nothing => 0,
             Self::Whole { kept, .. } => kept.capacity(),
             Self::Dns(kept) => kept.capacity(),
-            Self::Pki { kept, .. } => kept.capacity(),
+            Self::Pki { kept, .. } | Self::List(kept) => kept.capacity(),
             Self::Json(peek) => size_of::<JsonPeek>() + peek.json.heap_bytes(),
         }
+    }
+}
+
+/// Whether these may be the first bytes of a revocation list of at most `max` bytes.
+fn may_be_list(begins: &[u8], max: usize) -> bool {
+    // Identifier and length of the list, then the identifier of what is signed.
+    const HEAD: usize = 7;
+    match PkiKind::Crl.length(begins) {
+        Some(len) => (begins.len() as u64..=max as u64).contains(&len),
+        None => begins.len() < HEAD && matches!(begins, [] | [0x30, ..]),
     }
 }
 

@@ -636,6 +636,63 @@ fn only_what_asks_for_the_status_of_certificates_is_answered_by_it() {
     }
 }
 
+/// Many serve revocation lists as bytes of no type: a list is known by all of
+/// its bytes, and nothing else is.
+#[test]
+fn a_list_of_no_type_is_known_by_its_content() {
+    let list: &[u8] = include_bytes!("../../../../../samples/certificates/unit/crl.der");
+    let behind = [list, b"x"].concat();
+    let mut other_algorithm = list.to_vec();
+    let algorithm = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3];
+    for at in 0..list.len() - algorithm.len() {
+        if list[at..].starts_with(&algorithm) {
+            other_algorithm[at + 7] = 0x7f;
+        }
+    }
+    assert_ne!(list, &other_algorithm[..]);
+    // A byte behind the signature, within the outermost SEQUENCE.
+    let mut within = [list, &[5, 0]].concat();
+    assert_eq!(within[1], 0x82, "a length of two bytes");
+    let len = u16::from_be_bytes([within[2], within[3]]) + 2;
+    within[2..4].copy_from_slice(&len.to_be_bytes());
+    let hollow = [&[0x30, 0x81, 140, 0x30, 0x81, 137][..], &[0; 137]].concat();
+    let octets = "Content-Type: application/octet-stream\r\n";
+    for (name, kind, body, expected) in [
+        ("bytes", octets, list, true),
+        ("no type", "", list, true),
+        ("a page's type", "Content-Type: text/html\r\n", list, false),
+        ("more behind it", octets, &behind, false),
+        ("more within it", octets, &within, false),
+        ("an unknown signature", octets, &other_algorithm, false),
+        ("the shape alone", octets, &hollow, false),
+        ("cut off", octets, &list[..list.len() - 1], false),
+        ("a page", "", b"<html>", false),
+        ("nothing", octets, b"", false),
+    ] {
+        let whole = format!("{kind}Content-Length: {}\r\n\r\n", body.len());
+        let chunked = format!(
+            "{kind}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n",
+            body.len()
+        );
+        let end: &[u8] = if body.is_empty() {
+            b"\r\n"
+        } else {
+            b"\r\n0\r\n\r\n"
+        };
+        for (head, end) in [(whole, &b""[..]), (chunked, end)] {
+            let head = format!("HTTP/1.1 200 OK\r\n{head}");
+            let turns = [
+                c("GET /x.crl HTTP/1.1\r\nHost: a\r\n\r\n"),
+                s([head.as_bytes(), body, end].concat()),
+            ];
+            for size in [1, 7, usize::MAX] {
+                let (told, _) = transactions(&turns, size);
+                assert_eq!(told[0].is_pki, expected, "{name}, pieces of {size}: {head}");
+            }
+        }
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn any_split_gives_the_same_transactions(
