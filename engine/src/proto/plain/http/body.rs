@@ -400,7 +400,9 @@ impl Reading {
             }
             Self::List(kept) => {
                 let max = scene.cx.limits.pki_body_bytes;
-                if bytes.len() <= max.saturating_sub(kept.len()) {
+                // Of what is none, which may be secret, nothing is kept.
+                let may_begin = !kept.is_empty() || may_be_list(bytes, max);
+                if may_begin && bytes.len() <= max.saturating_sub(kept.len()) {
                     kept.extend_from_slice(bytes);
                     if may_be_list(kept, max) {
                         return true;
