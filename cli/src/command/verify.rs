@@ -74,6 +74,11 @@ pub fn examine(
     keys: &[Key],
     verify: fn(&Path, &[Key]) -> nsforensics_engine::error::Result<VerifyReport>,
 ) -> Result<VerifyReport> {
+    let name = |path: &Path| crate::escape::line(&path.to_string_lossy());
+    if path.is_file() {
+        let name = name(path);
+        bail!("{name} is a file and no run; did you mean `nsforensics analyze {name}`?");
+    }
     if path.is_dir() && !path.join(MANIFEST).exists() {
         let inside: Vec<_> = std::fs::read_dir(path)
             .into_iter()
@@ -83,7 +88,6 @@ pub fn examine(
             .filter(|path| path.join(MANIFEST).exists())
             .collect();
         if let Some(example) = inside.iter().min() {
-            let name = |path: &Path| crate::escape::line(&path.to_string_lossy());
             bail!(
                 "{} is no run but holds runs, such as {}",
                 name(path),

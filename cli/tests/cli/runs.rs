@@ -294,6 +294,20 @@ fn a_folder_without_a_seal_is_broken() {
 }
 
 #[test]
+fn a_file_is_no_run_and_no_broken_seal() {
+    let place = Place::new();
+    std::fs::write(place.path("cut.pcap"), "bytes").expect("written");
+    for command in ["verify", "audit", "findings"] {
+        let ended = place.run_keyed(&[command, "cut.pcap"]).code(2);
+        let told = "cut.pcap is a file and no run; did you mean `nsforensics analyze cut.pcap`?";
+        assert!(
+            ended.stdout.contains(told) || ended.stderr.contains(told),
+            "{ended:#?}"
+        );
+    }
+}
+
+#[test]
 fn the_folder_of_all_runs_is_no_run() {
     let place = analysed(&capture::empty());
     for command in ["verify", "audit"] {

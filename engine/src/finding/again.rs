@@ -194,7 +194,8 @@ pub fn judge_again(
         .filter_map(|verdict| Some((verdict.check_id.clone()?, verdict)))
         .filter(|(id, _)| is_carried(id))
         .collect();
-    let verdicts = verdict::verdicts_with(policy, &fresh, &carried);
+    let mut verdicts = verdict::verdicts_with(policy, &fresh, &carried);
+    verdict::tell_failures(&mut verdicts, &findings);
     let mut coverage: Vec<CoverageRow> = earlier
         .coverage
         .into_iter()

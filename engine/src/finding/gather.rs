@@ -697,7 +697,8 @@ impl Gatherer {
         detected::take(detected, captures, &mut coverage, &mut findings);
         dropped += detected::hold(&mut findings, max_findings);
         sort_findings(&mut findings);
-        let verdicts = verdict::verdicts(policy, &coverage);
+        let mut verdicts = verdict::verdicts(policy, &coverage);
+        verdict::tell_failures(&mut verdicts, &findings);
         let coverage = coverage
             .into_iter()
             .map(|((capture, check_id), tally)| coverage_row(capture, check_id, tally))

@@ -184,6 +184,12 @@ fn the_cap_keeps_the_severest_checks_and_verdicts_know_the_rest() {
         ]
     );
     assert_eq!(judged.dropped, 98);
+    // A failed check says what fails it: the worst of its findings.
+    for finding in judged.findings.iter().take(2) {
+        let told = &verdict(&judged, Some(finding.check_id)).reason;
+        let (to, id) = (&finding.destination, &finding.finding_id);
+        assert_eq!(*told, format!("a reason ({to}:{}, {id})", finding.dst_port));
+    }
     let one = violations(&policy("limits: {max_findings: 1}"), &of);
     assert_eq!(one.findings.len(), 1);
     // No finding of it was kept, yet it fails.
@@ -191,6 +197,7 @@ fn the_cap_keeps_the_severest_checks_and_verdicts_know_the_rest() {
     assert_eq!((keys.verdict, keys.failed), (VerdictKind::Fail, 50));
     assert_eq!(keys.worst_severity, Some(Severity::Medium));
     assert_eq!(keys.example_flow_ids.len(), 10);
+    assert_eq!(keys.reason, "its findings are beyond limits.max_findings");
 }
 
 #[test]

@@ -1,10 +1,32 @@
 //! What a run shows of each control and check.
 
 use super::gather::{Smallest, Tally};
-use super::{Verdict, VerdictKind};
+use super::{Finding, Verdict, VerdictKind};
 use crate::control::{CONTROLS, Control, Severity, Status, control_of, is_enabled, metas};
 use crate::policy::Policy;
 use std::collections::BTreeMap;
+
+/// A check that fails says what fails it, and not why others could not be judged:
+/// its worst open finding, the first of these.
+pub(super) fn tell_failures(verdicts: &mut [Verdict], findings: &[Finding]) {
+    for verdict in verdicts {
+        let (VerdictKind::Fail, Some(id)) = (verdict.verdict, verdict.check_id.as_deref()) else {
+            continue;
+        };
+        let mut of_check = findings.iter().filter(|found| found.check_id == id);
+        verdict.reason = match of_check.find(|found| found.is_open()) {
+            Some(worst) => {
+                let port = match worst.dst_port {
+                    0 => String::new(),
+                    port => format!(":{port}"),
+                };
+                let (why, to, id) = (worst.why(), &worst.destination, &worst.finding_id);
+                format!("{why} ({to}{port}, {id})")
+            }
+            None => "its findings are beyond limits.max_findings".to_owned(),
+        };
+    }
+}
 
 /// Sums of one check or control.
 struct Sum {

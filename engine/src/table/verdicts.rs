@@ -73,7 +73,7 @@ impl Row for Verdict {
                 (
                     "reason",
                     "",
-                    "Why; for `not_observed`, what would make it observable.",
+                    "Why: of a check that fails, what its worst finding says, where, and its id; of one that was `not_observed`, what would make it observable.",
                 ),
                 |v: &Self| &v.reason,
             )
