@@ -133,7 +133,7 @@ impl<'p> Writing<'p> {
             })
     }
 
-    pub(super) fn flow(&mut self, outputs: &mut OutputSet, judged: Judged) -> Result<()> {
+    fn flow(&mut self, outputs: &mut OutputSet, judged: Judged) -> Result<()> {
         for anomaly in judged.anomalies {
             outputs.push_anomaly(anomaly)?;
         }

@@ -13,7 +13,8 @@ pub struct Sieve {
     counters: Box<[u8]>,
 }
 
-/// Counters: a flood of as many keys, once each, lets one in a hundred thousand pass as six.
+/// Counters: of a million keys, once each, fewer than ten pass as six, and the more
+/// the more keys there are.
 const COUNTERS: usize = 1 << 23;
 
 impl Default for Sieve {
